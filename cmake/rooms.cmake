@@ -1,0 +1,41 @@
+# SPDX-License-Identifier: Apache-2.0
+# A room is a folder of userspace/: one static library of all its sources. Whom it may include is what
+# it is linked to here and what scripts/check-rooms holds it to.
+
+add_library(limpet_options INTERFACE)
+target_include_directories(limpet_options INTERFACE ${PROJECT_SOURCE_DIR}/include
+                                                    ${PROJECT_SOURCE_DIR}/userspace)
+target_compile_options(limpet_options INTERFACE
+  -Wall -Wextra -Wpedantic -Wshadow -Wconversion -Wsign-conversion -Wcast-qual -Wundef -Werror
+  $<$<COMPILE_LANGUAGE:CXX>:-Wnon-virtual-dtor -Woverloaded-virtual>
+  -fno-omit-frame-pointer)
+target_compile_definitions(limpet_options INTERFACE LIMPET_VERSION="${PROJECT_VERSION}"
+                                                    $<$<COMPILE_LANGUAGE:CXX>:BOOST_ASIO_SEPARATE_COMPILATION>
+                                                    $<$<COMPILE_LANGUAGE:CXX>:BOOST_ASIO_NO_DEPRECATED>
+                                                    $<$<COMPILE_LANGUAGE:CXX>:BOOST_BEAST_SEPARATE_COMPILATION>
+                                                    $<$<COMPILE_LANGUAGE:CXX>:SPDLOG_COMPILED_LIB>
+                                                    $<$<COMPILE_LANGUAGE:CXX>:SPDLOG_FMT_EXTERNAL>)
+if(LIMPET_SANITIZE)
+  target_compile_options(limpet_options INTERFACE -fsanitize=${LIMPET_SANITIZE} -fno-sanitize-recover=all)
+  target_link_options(limpet_options INTERFACE -fsanitize=${LIMPET_SANITIZE})
+endif()
+find_package(Threads REQUIRED)
+target_link_libraries(limpet_options INTERFACE Threads::Threads)
+
+# limpet_room(NAME [libraries]): the library limpet_NAME from userspace/NAME/*.cpp and *.c
+function(limpet_room name)
+  file(GLOB sources CONFIGURE_DEPENDS ${PROJECT_SOURCE_DIR}/userspace/${name}/*.cpp
+                                      ${PROJECT_SOURCE_DIR}/userspace/${name}/*.c)
+  if(NOT sources)
+    return()
+  endif()
+  add_library(limpet_${name} STATIC ${sources})
+  target_link_libraries(limpet_${name} PUBLIC limpet_options ${ARGN})
+endfunction()
+
+# limpet_pch(NAME header…): precompile what every file of the room includes anyway
+function(limpet_pch name)
+  if(TARGET limpet_${name})
+    target_precompile_headers(limpet_${name} PRIVATE $<$<COMPILE_LANGUAGE:CXX>:${ARGN}>)
+  endif()
+endfunction()
