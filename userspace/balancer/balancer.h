@@ -1,0 +1,156 @@
+// SPDX-License-Identifier: Apache-2.0
+// Which broker, and why. Knows no sockets and no packets; safe to call from all workers at once.
+#pragma once
+
+#include <chrono>
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "base/endpoint.h"
+#include "base/result.h"
+
+namespace limpet::balancer {
+
+using Clock = std::chrono::steady_clock;
+
+enum class Strategy { sticky, hash, least_connections, round_robin, random, power_of_two };
+enum class Key { client_id, username, source_ip };
+
+/// Names as the configuration spells them; and back (empty when unknown).
+[[nodiscard]] std::string_view strategy_name(Strategy strategy);
+[[nodiscard]] std::optional<Strategy> strategy_from_name(std::string_view name);
+[[nodiscard]] std::string_view key_name(Key key);
+[[nodiscard]] std::optional<Key> key_from_name(std::string_view name);
+
+/// Within a pool; stable for as long as a broker of that name stays, reused afterwards.
+using BrokerId = std::uint16_t;
+
+enum class BrokerState {
+    up,        ///< takes new clients
+    down,      ///< did not answer lately; tried only where nobody else is left
+    draining,  ///< keeps its connections, takes no new clients
+};
+[[nodiscard]] std::string_view broker_state_name(BrokerState state);
+
+struct BrokerSpec {
+    std::string name;
+    Endpoint address;
+    std::uint32_t weight = 1;  ///< 0: no new clients
+
+    bool operator==(const BrokerSpec&) const = default;
+};
+
+struct PoolSpec {
+    std::string name;
+    Strategy strategy = Strategy::sticky;
+    Strategy unknown =
+        Strategy::hash;  ///< whom sticky asks for ids that it does not know: hash or least_connections
+    Key key = Key::client_id;
+    double bounded_load = 1.25;               ///< hash: no broker above this times its fair share
+    std::chrono::seconds stick_minimum{600};  ///< memory of a client whose session ended with its connection
+    std::chrono::seconds stick_maximum{7 * 86400};  ///< memory of a client whose session never expires
+    std::size_t stick_capacity = 2'000'000;         ///< ids; when full the one disconnected longest ago goes
+    std::chrono::milliseconds retry_down{2000};     ///< how long a broker that failed is avoided
+    std::vector<BrokerSpec> brokers;
+};
+
+/// What the balancer knows of a client when it chooses.
+struct Client {
+    std::string_view client_id;  ///< may be empty: such clients are spread, never hashed
+    std::string_view username;
+    IpAddress source;
+};
+
+/// Why a broker was chosen.
+enum class Why {
+    remembered,
+    hashed,
+    hashed_overflow,
+    least_connections,
+    round_robin,
+    random,
+    power_of_two,
+    last_resort
+};
+[[nodiscard]] std::string_view why_name(Why why);
+
+struct Choice {
+    BrokerId id = 0;
+    std::string name;
+    Endpoint address;
+    Why why = Why::hashed;
+};
+
+/// One broker, as shown to people.
+struct BrokerView {
+    BrokerId id = 0;
+    BrokerSpec spec;
+    BrokerState state = BrokerState::up;
+    std::uint64_t connections = 0;  ///< now
+    std::uint64_t chosen = 0;       ///< since the start
+    std::uint64_t failures = 0;     ///< connects that failed, CONNACKs that did not come
+};
+
+/// A set of brokers with a strategy and a memory.
+class Pool {
+  public:
+    explicit Pool(PoolSpec spec, std::uint64_t seed);
+    ~Pool();
+    Pool(const Pool&) = delete;
+    Pool& operator=(const Pool&) = delete;
+
+    [[nodiscard]] std::string name() const;
+
+    /// Chooses a broker that is not among `tried`; nothing when all were tried or none exists. Chooses among
+    /// `up` brokers first, then among `down` ones (Why::last_resort), never a draining one unless it is the
+    /// client's remembered one... which then is forgotten only when another broker accepts. Does not count a
+    /// connection.
+    [[nodiscard]] std::optional<Choice> choose(const Client& client, std::span<const BrokerId> tried = {});
+    /// What choose() would answer, without moving any round robin, random or bounded-load state.
+    [[nodiscard]] std::optional<Choice> lookup(const Client& client) const;
+
+    /// A connection to the broker begins and ends; the counts drive least connections and bounded load. Call
+    /// begin as soon as it was chosen (before connecting), so that a storm is spread by what is under way.
+    void begin_connection(BrokerId id);
+    void end_connection(BrokerId id);
+
+    /// The broker accepted the client: sticky remembers it, for ever while connected. `key_hash` is
+    /// hash_key() of the client's key text (the id assigned in CONNACK, where the server chose it).
+    void remember(std::uint64_t key_hash, BrokerId id);
+    /// The client's connection ended: the memory now expires after `lifetime`, clamped to the pool's minimum
+    /// and maximum (seconds::max(): the session never expires). Other connections of the same key keep it.
+    void release(std::uint64_t key_hash, std::chrono::seconds lifetime, Clock::time_point now);
+    /// Forgets what has expired, a bounded piece of work per call; returns how many.
+    std::size_t expire(Clock::time_point now);
+    [[nodiscard]] std::size_t remembered() const;
+
+    /// The text that this pool's key takes of a client: the id, the user name or the address.
+    [[nodiscard]] std::string key_text(const Client& client) const;
+    /// Keyed hash (SipHash-2-4 with the seed given at construction) of a key's text; 0 stands for no key and
+    /// is never returned for a text that is not empty.
+    [[nodiscard]] std::uint64_t hash_key(std::string_view text) const;
+
+    /// A connect or CONNACK failed: the broker is `down` for retry_down. Success makes it `up` again.
+    void report_failure(BrokerId id, Clock::time_point now);
+    void report_success(BrokerId id);
+
+    /// Takes over a new specification: brokers are matched by name, those that stay keep id, counts and
+    /// memory; a change moves only the keys that it must. Brokers that left keep their counts until their
+    /// last connection ends.
+    void update(PoolSpec spec);
+
+    [[nodiscard]] std::vector<BrokerView> brokers() const;
+    /// The broker with this address, for connections that were adopted from an earlier daemon.
+    [[nodiscard]] std::optional<BrokerId> find(const Endpoint& address) const;
+
+  private:
+    struct State;
+    std::unique_ptr<State> state_;
+};
+
+}  // namespace limpet::balancer

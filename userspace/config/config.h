@@ -1,0 +1,116 @@
+// SPDX-License-Identifier: Apache-2.0
+// The configuration as typed values (shared contract: docs/CONFIGURATION.md). Knows nobody but base.
+#pragma once
+
+#include <chrono>
+#include <cstdint>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "base/endpoint.h"
+#include "base/result.h"
+
+namespace limpet::config {
+
+/// Where in a file something stands; line 0: nowhere (command line).
+struct Position {
+    std::string file;
+    unsigned line = 0;
+    unsigned column = 0;
+};
+
+/// One thing that is wrong, and what to do about it.
+struct Problem {
+    Position position;
+    std::string message;
+    /// "FILE:LINE:COL: message"
+    [[nodiscard]] std::string line() const;
+};
+
+enum class Mode { automatic, xdp, tc, relay };
+enum class Protocol { mqtt, tcp };
+enum class Strategy { sticky, hash, least_connections, round_robin, random, power_of_two };
+enum class Key { client_id, username, source_ip };
+
+struct Daemon {
+    unsigned workers = 0;  ///< 0: one per core
+    std::string socket = "/run/limpet/limpet.sock";
+    std::string log_level = "info";  ///< trace | debug | info | warn | error
+    bool operator==(const Daemon&) const = default;
+};
+
+struct Dataplane {
+    Mode mode = Mode::automatic;
+    std::vector<std::string> interfaces;  ///< empty: every interface that has an address and speaks Ethernet
+    std::string bpffs = "/sys/fs/bpf/limpet";
+    std::uint32_t max_flows = 1'000'000;      ///< connections
+    std::vector<IpAddress> source_addresses;  ///< towards brokers; empty: from the route
+    std::uint16_t first_source_port = 10000;
+    std::uint16_t last_source_port = 32767;
+    std::chrono::milliseconds hold_timeout{2000};  ///< longest time in HOLD
+    unsigned handoff_tries = 5;                    ///< then a relay for good
+    std::chrono::seconds idle_timeout{0};          ///< flows without keep-alive; 0: never
+    std::chrono::milliseconds closing_timeout{
+        2000};                                     ///< silence after FIN both ways or RST until an entry goes
+    std::chrono::milliseconds retire_grace{1000};  ///< a retired entry until it is deleted
+    bool operator==(const Dataplane&) const = default;
+};
+
+struct Listener {
+    std::string name;
+    Endpoint address;
+    Protocol protocol = Protocol::mqtt;
+    std::string pool;
+    std::chrono::milliseconds connect_timeout{10000};
+    std::chrono::milliseconds connack_timeout{10000};
+    std::uint32_t max_connect_size = 64 * 1024;  ///< bytes
+    Position position;
+};
+
+struct Broker {
+    std::string name;
+    Endpoint address;
+    std::uint32_t weight = 1;  ///< 0 to 65535
+    Position position;
+};
+
+struct Pool {
+    std::string name;
+    Strategy strategy = Strategy::sticky;
+    Strategy unknown = Strategy::hash;  ///< "unknown_clients": hash | least_connections
+    Key key = Key::client_id;
+    std::chrono::seconds stick_minimum{600};
+    std::chrono::seconds stick_maximum{7 * 86400};
+    std::uint32_t stick_capacity = 2'000'000;
+    std::chrono::milliseconds retry_down{2000};
+    std::vector<Broker> brokers;
+    Position position;
+};
+
+struct Admin {
+    std::string http = "127.0.0.1:9883";  ///< ADDR:PORT; empty: off
+    bool operator==(const Admin&) const = default;
+};
+
+struct Config {
+    Daemon daemon;
+    Dataplane dataplane;
+    std::vector<Listener> listeners;
+    std::vector<Pool> pools;
+    Admin admin;
+};
+
+/// A configuration, or everything that is wrong with it (never empty then), in the order of the file.
+struct Loaded {
+    Config config;
+    std::vector<Problem> problems;
+    [[nodiscard]] bool ok() const { return problems.empty(); }
+};
+
+[[nodiscard]] Loaded load_file(const std::string& path);
+[[nodiscard]] Loaded load_text(std::string_view text, const std::string& file_name);
+/// Cross-checks values wherever they came from (names unique, pools known, ports in order …).
+void validate(const Config& config, std::vector<Problem>& problems);
+
+}  // namespace limpet::config

@@ -1,0 +1,147 @@
+// SPDX-License-Identifier: Apache-2.0
+// Loads, attaches and owns the kernel's half: programs, maps, rings, source ports, the sweeper. Knows no
+// MQTT.
+#pragma once
+
+#include <array>
+#include <chrono>
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <optional>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "base/endpoint.h"
+#include "base/fd.h"
+#include "base/reason.h"
+#include "base/result.h"
+
+namespace limpet::dataplane {
+
+enum class Mode { automatic, xdp, tc, relay };
+[[nodiscard]] std::string_view mode_name(Mode mode);
+
+struct Options {
+    Mode mode = Mode::automatic;
+    std::vector<std::string> interfaces;  ///< empty: every Ethernet interface that is up and has an address
+    std::string bpffs = "/sys/fs/bpf/limpet";
+    std::uint32_t max_flows = 1'000'000;  ///< connections
+    std::vector<IpAddress> source_addresses;
+    std::uint16_t first_source_port = 10000;
+    std::uint16_t last_source_port = 32767;
+    std::chrono::milliseconds hold_timeout{2000};
+    unsigned handoff_tries = 5;
+    std::chrono::seconds idle_timeout{0};
+    std::chrono::milliseconds closing_timeout{2000};
+    std::chrono::milliseconds retire_grace{1000};
+    unsigned workers = 1;
+    bool start_fresh = false;  ///< remove what an earlier daemon left before loading
+};
+
+/// How the data path is attached to one interface, as it is and not as it was wished.
+struct InterfaceView {
+    std::string name;
+    unsigned index = 0;
+    Mode mode = Mode::relay;  ///< xdp (with TC behind it), tc, or relay: nothing attached
+    bool dispatcher = false;  ///< XDP through libxdp's dispatcher
+    std::string note;         ///< why it is not what was asked for; empty otherwise
+};
+
+/// One spliced connection, as read from its two entries.
+struct FlowView {
+    Endpoint client;
+    Endpoint listener;
+    Endpoint source;  ///< our address and port towards the broker
+    Endpoint broker;
+    std::string client_id;        ///< its beginning, where the id is longer than the entries hold
+    std::uint16_t id_length = 0;  ///< of the whole id, bytes
+    std::uint64_t client_hash = 0;
+    std::uint32_t stick_seconds = 0;
+    std::string_view state;  ///< "active" or "closing"
+    std::chrono::milliseconds age{0};
+    std::chrono::milliseconds idle{0};
+    std::uint64_t bytes_from_client = 0;
+    std::uint64_t bytes_from_broker = 0;
+    std::uint32_t packets_from_client = 0;
+    std::uint32_t packets_from_broker = 0;
+};
+
+/// A spliced connection has ended (called on the data plane's own thread).
+struct FlowEnd {
+    Endpoint client;
+    Endpoint listener;
+    Endpoint broker;
+    std::uint64_t client_hash = 0;
+    std::uint32_t stick_seconds = 0;
+    Reason reason = LIMPET_REASON_NONE;
+};
+
+class Dataplane {
+  public:
+    /// Loads and attaches, or adopts what an earlier daemon left. Fails only on what the operator must mend;
+    /// where the kernel lacks something the mode becomes relay and `note()` says what is missing.
+    [[nodiscard]] static Result<std::unique_ptr<Dataplane>> start(Options options);
+    ~Dataplane();
+    Dataplane(const Dataplane&) = delete;
+    Dataplane& operator=(const Dataplane&) = delete;
+
+    [[nodiscard]] Mode mode() const;         ///< the best that is attached anywhere; relay: nothing
+    [[nodiscard]] std::string note() const;  ///< what is missing and what was done instead; empty: nothing
+    [[nodiscard]] std::vector<InterfaceView> interfaces() const;
+
+    /// Spliced connections now (a pair that is ACTIVE or CLOSING counts once).
+    [[nodiscard]] std::uint64_t flow_count() const;
+    /// Walks the flows; `visit` returns false to stop. Reads the maps as they are: not a snapshot.
+    void for_each_flow(const std::function<bool(const FlowView&)>& visit) const;
+    /// Ends one flow with a RST of the right sequence number to both ends. False: not there (any more).
+    bool kill_flow(const Endpoint& client, const Endpoint& listener);
+    /// Handler for ended flows; set before the first connection.
+    void on_flow_end(std::function<void(const FlowEnd&)> handler);
+
+    /// Counters of include/limpet/reason.h, data path and userspace added up.
+    [[nodiscard]] std::array<std::uint64_t, LIMPET_REASON_COUNT> counters() const;
+    /// Counts one event of userspace's own.
+    void count(Reason reason);
+    /// Time in HOLD of successful handoffs, microseconds, as a histogram of powers of two, and quantiles.
+    struct HoldTimes {
+        std::uint64_t count = 0;
+        double p50 = 0;
+        double p99 = 0;
+        double p999 = 0;
+    };
+    [[nodiscard]] HoldTimes hold_times() const;
+
+    /// Detaches all programs and removes all pins, on stop with --flush.
+    void detach();
+
+    struct State;
+    [[nodiscard]] State& state() { return *state_; }  ///< for handoff only
+
+  private:
+    explicit Dataplane(std::unique_ptr<State> state);
+    std::unique_ptr<State> state_;
+};
+
+/// `limpet detach` without a daemon: what is attached in this network namespace and pinned at `bpffs`.
+struct Leftover {
+    std::vector<std::string> interfaces;
+    std::uint64_t flows = 0;
+    bool pins = false;
+};
+[[nodiscard]] Result<Leftover> find_leftover(const std::string& bpffs);
+[[nodiscard]] Result<void> remove_leftover(const std::string& bpffs);
+
+/// `limpet features`: what this kernel and each interface can do.
+struct Feature {
+    std::string name;  ///< "btf", "tc", "xdp native eth0", …
+    bool available = false;
+    std::string detail;  ///< what is missing, or how it was found
+};
+[[nodiscard]] std::vector<Feature> probe_features(const std::vector<std::string>& interfaces);
+/// The mode that `automatic` takes on this interface, and why.
+[[nodiscard]] std::pair<Mode, std::string> automatic_mode(const std::string& interface);
+
+}  // namespace limpet::dataplane
