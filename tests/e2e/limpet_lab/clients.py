@@ -1,0 +1,157 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Clients of a laboratory: paho in threads, mosquitto_pub and mosquitto_sub as processes, plain sockets."""
+import hashlib
+import queue
+import random
+import socket
+import threading
+
+import paho.mqtt.client as paho
+
+from . import mqtt
+from .process import LabError, run
+
+PORT = 1883
+PAHO_VERSION = {mqtt.V31: paho.MQTTv31, mqtt.V311: paho.MQTTv311, mqtt.V5: paho.MQTTv5}
+
+
+def payload(seed, size):
+    """The same random bytes for the same seed."""
+    return random.Random(seed).randbytes(size)
+
+
+def digest(data):
+    return hashlib.sha256(data).hexdigest()
+
+
+class Client:
+    """A paho client in a thread of its own; everything it hears waits in a queue."""
+
+    def __init__(self, topology, address, client_id, version=mqtt.V311, clean=True, keepalive=60, will=None,
+                 session_seconds=None, port=PORT):
+        self.client_id = client_id
+        self.messages = queue.Queue()
+        self.connected = threading.Event()
+        self.subscribed = threading.Event()
+        self.lost = threading.Event()
+        self.session_present = None
+        self.code = None
+        self._published = {}
+        self._lock = threading.Lock()
+        options = {} if version == mqtt.V5 else {"clean_session": clean}
+        self.paho = paho.Client(client_id, protocol=PAHO_VERSION[version], **options)
+        self.paho.reconnect_delay_set(min_delay=3600)  # one connection: who comes back says so
+        self.paho.max_inflight_messages_set(1000)
+        self.paho.on_connect = self._on_connect
+        self.paho.on_disconnect = lambda *_: self.lost.set()
+        self.paho.on_message = lambda _client, _data, message: self.messages.put(message)
+        self.paho.on_subscribe = lambda *_: self.subscribed.set()
+        if will:
+            self.paho.will_set(will[0], will[1], qos=1)
+        arguments = {}
+        if version == mqtt.V5:
+            arguments["clean_start"] = clean
+            if session_seconds is not None:
+                arguments["properties"] = paho.Properties(paho.PacketTypes.CONNECT)
+                arguments["properties"].SessionExpiryInterval = session_seconds
+        with topology.inside("clients"):  # threads started here live there
+            self.paho.connect(address, port, keepalive, **arguments)
+            self.paho.loop_start()
+        if not self.connected.wait(15):
+            raise LabError(f"client {client_id}: no CONNACK within 15 s")
+        if self.code != 0:
+            raise LabError(f"client {client_id}: CONNACK with code {self.code}")
+
+    def _on_connect(self, _client, _data, flags, code, *_):
+        self.session_present = flags["session present"]
+        self.code = int(getattr(code, "value", code))
+        self.connected.set()
+
+    def subscribe(self, topic, qos=0):
+        self.subscribed.clear()
+        self.paho.subscribe(topic, qos)
+        if not self.subscribed.wait(15):
+            raise LabError(f"client {self.client_id}: no SUBACK within 15 s")
+
+    def publish(self, topic, data, qos=0, retain=False, wait=15):
+        """Publishes and waits until the broker has answered as the QoS demands."""
+        info = self.paho.publish(topic, data, qos, retain)
+        if wait:
+            info.wait_for_publish(wait)
+            if not info.is_published():
+                raise LabError(f"client {self.client_id}: QoS {qos} message not acknowledged within {wait} s")
+        return info
+
+    def receive(self, seconds=15):
+        try:
+            return self.messages.get(timeout=seconds)
+        except queue.Empty:
+            raise LabError(f"client {self.client_id}: no message within {seconds} s") from None
+
+    def receive_payloads(self, count, seconds=15):
+        return [self.receive(seconds).payload for _ in range(count)]
+
+    def nothing_more(self, seconds=0.3):
+        try:
+            message = self.messages.get(timeout=seconds)
+        except queue.Empty:
+            return
+        raise LabError(f"client {self.client_id}: one message too many: {message.topic} {message.payload[:40]!r}")
+
+    @property
+    def alive(self):
+        return not self.lost.is_set()
+
+    def disconnect(self):
+        """DISCONNECT and the end of the thread."""
+        self.paho.disconnect()
+        self.paho.loop_stop()
+
+    def vanish(self):
+        """Ends the thread and resets the connection, without DISCONNECT."""
+        self.paho.loop_stop()
+        reset(self.paho.socket())
+
+
+def raw(topology, address, port=PORT, timeout=10, source=None):
+    """A connected TCP socket of the clients' namespace."""
+    with topology.inside("clients"):
+        connection = socket.create_connection((address, port), timeout=timeout, source_address=source)
+    connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    return connection
+
+
+def reset(connection):
+    """Closes with RST instead of FIN."""
+    connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
+    connection.close()
+
+
+def raw_session(topology, address, client_id, **options):
+    """A plain socket with CONNECT sent and CONNACK read; LabError unless the code is 0."""
+    connection = raw(topology, address)
+    connection.sendall(mqtt.connect(client_id, **options))
+    first, body = mqtt.read_packet(connection)
+    if first != mqtt.CONNACK or body[1] != 0:
+        raise LabError(f"client {client_id}: answered {first:#x} {body.hex()} instead of CONNACK 0")
+    return connection
+
+
+def ping(connection):
+    """PINGREQ and its answer: the connection is whole."""
+    connection.sendall(bytes([mqtt.PINGREQ, 0]))
+    first, _ = mqtt.read_packet(connection)
+    if first != mqtt.PINGRESP:
+        raise LabError(f"PINGREQ was answered by {first:#x}")
+
+
+def mosquitto_pub(topology, address, *words, timeout=30, data=None):
+    """The real mosquitto_pub, run to its end."""
+    return run("ip", "netns", "exec", topology.clients, "mosquitto_pub", "-h", address, "-p", PORT, *words,
+               timeout=timeout, text_input=data)
+
+
+def mosquitto_sub(resources, topology, address, output, *words):
+    """The real mosquitto_sub as a process; its messages stand in `output`."""
+    return resources.start(["mosquitto_sub", "-h", address, "-p", PORT, *words], output,
+                           namespace=topology.clients)

@@ -1,0 +1,137 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Limpet in the gateway's namespace: its configuration, its life, and what its command line says."""
+import json
+import pathlib
+import signal
+
+from .process import LabError, run, wait_until
+from .topology import CLIENT_NET, broker_address, endpoint
+
+PORT = 1883
+
+
+def toml_value(value):
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, int):
+        return str(value)
+    if isinstance(value, (list, tuple)):
+        return "[" + ", ".join(map(toml_value, value)) + "]"
+    return json.dumps(str(value))
+
+
+def toml_table(header, values):
+    return header + "\n" + "".join(f"{key} = {toml_value(value)}\n" for key, value in values.items()) + "\n"
+
+
+class Limpet:
+    """One daemon; stop, kill and start it as often as a scenario likes."""
+
+    def __init__(self, resources, topology, binary, mode, folder, bpffs=None, brokers=None, descriptors=None,
+                 daemon=None, dataplane=None, listener=None, pool=None, admin=""):
+        self.binary = str(binary)
+        self.mode = mode
+        self.folder = pathlib.Path(folder)
+        self.config_path = self.folder / "limpet.toml"
+        self.socket = self.folder / "limpet.sock"
+        self.log_path = self.folder / "limpet.log"
+        self.process = None
+        self._resources = resources
+        self._topology = topology
+        self._limits = [f"--nofile={descriptors}:{descriptors}"] if descriptors else None
+        self._brokers = brokers if brokers is not None else list(range(1, topology.brokers + 1))
+        self._daemon = {"socket": self.socket, **(daemon or {})}
+        self._dataplane = {"mode": mode, "interfaces": topology.interfaces,
+                           **({"bpffs": bpffs} if bpffs else {}), **(dataplane or {})}
+        self._listener = listener or {}
+        self._pool = pool or {}
+        self._admin = admin
+
+    def config(self, listener=None, pool=None):
+        """The configuration as text: a listener and a pool for each family."""
+        out = [toml_table("[daemon]", self._daemon), toml_table("[dataplane]", self._dataplane)]
+        for family in (4, 6):
+            address = endpoint(CLIENT_NET[family].format(1), PORT)
+            out.append(toml_table("[[listener]]", {"name": f"mqtt{family}", "address": address, "protocol": "mqtt",
+                                                   "pool": f"main{family}", **self._listener, **(listener or {})}))
+        for family in (4, 6):
+            out.append(toml_table("[[pool]]", {"name": f"main{family}", **self._pool, **(pool or {})}))
+            for number in self._brokers:
+                address = endpoint(broker_address(family, number), PORT)
+                out.append(toml_table("[[pool.broker]]", {"name": f"b{number}", "address": address}))
+        out.append(toml_table("[admin]", {"http": self._admin}))
+        return "".join(out)
+
+    def start(self):
+        """Starts the daemon and waits until it is ready."""
+        if not self.config_path.exists():
+            self.config_path.write_text(self.config())
+        return self.launch(["serve", "-c", self.config_path])
+
+    def launch(self, arguments):
+        """Starts `limpet ARGUMENTS` as the daemon and waits until its control socket answers `status`."""
+        self.process = self._resources.start([self.binary, *arguments], self.log_path,
+                                             namespace=self._topology.gateway, limits=self._limits)
+
+        def ready():
+            if not self.process.running:
+                raise LabError(f"limpet ended with status {self.process.popen.returncode}: {self.log()[-2000:]}")
+            return self.socket.exists() and self.command("status", "--json", check=False).returncode == 0
+
+        wait_until(ready, 15, lambda: f"limpet is ready; its log: {self.log()[-2000:]}", step=0.05)
+        return self
+
+    def stop(self, seconds=15):
+        """SIGTERM; the exit status must be 0."""
+        self.process.signal(signal.SIGTERM)
+        status = self.process.wait(seconds)
+        if status != 0:
+            raise LabError(f"limpet ended with status {status} after SIGTERM: {self.log()[-2000:]}")
+
+    def kill(self):
+        self.process.signal(signal.SIGKILL)
+        self.process.wait(5)
+
+    def log(self):
+        return self.log_path.read_text(errors="replace") if self.log_path.exists() else ""
+
+    def command(self, *words, check=True, timeout=30, text_input=None):
+        """`limpet WORDS --socket PATH`, the CompletedProcess."""
+        return run(self.binary, *words, "--socket", self.socket, check=check, timeout=timeout, text_input=text_input)
+
+    def ask(self, *words):
+        """What a command prints with --json."""
+        return json.loads(self.command(*words, "--json").stdout)
+
+    def status(self):
+        return self.ask("status")
+
+    def connections(self, kind):
+        """'spliced' or 'relayed' connections now."""
+        return self.status()["connections"][kind]
+
+    def reason(self, name):
+        """The counter of a reason; one that was never counted may be absent."""
+        return self.status().get("reasons", {}).get(name, 0)
+
+    def flow_count(self):
+        return self.ask("flows", "count")["count"]
+
+    def flows(self, *filters):
+        return self.ask("flows", "list", *filters)
+
+    def lookup(self, client_id, family=4):
+        return self.ask("lookup", client_id, "--pool", f"main{family}")
+
+    def wait_reason(self, name, at_least=1, seconds=5):
+        wait_until(lambda: self.reason(name) >= at_least, seconds,
+                   lambda: f"reason {name} counted {at_least} times: {self.status().get('reasons')}", step=0.05)
+
+    def wait_spliced(self, count, seconds=10):
+        wait_until(lambda: self.connections("spliced") == count, seconds,
+                   lambda: f"{count} connections spliced: {self.status()['connections']} {self.status().get('reasons')}",
+                   step=0.05)
+
+    def error_lines(self):
+        """Lines of level error or worse in the log."""
+        return [line for line in self.log().splitlines() if "[error]" in line or "[critical]" in line]
