@@ -75,29 +75,30 @@ struct limpet_key6 {
 #define LIMPET_COMMON struct limpet_flow flow;
 #endif
 
-#define LIMPET_FLOW_FIELDS                                                                           \
-    LIMPET_LOCK lock; /* held for every change while not ACTIVE */                                   \
-    __u8 state;       /* enum limpet_state */                                                        \
-    __u8 flags;                                                                                      \
-    __s8 window_shift; /* > 0: window << shift, < 0: window >> -shift */                             \
-    __u8 worker;       /* index of the parking ring of the worker that owns the flow */              \
-    __u32 sequence_delta;                                                                            \
-    __u32 acknowledgement_delta; /* also for SACK edges */                                           \
-    __u32 tsval_delta;                                                                               \
-    __u32 tsecr_delta;                                                                               \
-    __u32 note_sequence_end; /* highest sequence number + length that was let through */             \
-    __u32 note_ack;          /* last ACK number this end sent: what it expects next */               \
-    __u32 note_tsval;        /* last TSval this end sent */                                          \
-    __u32 tick;              /* of the last packet; in HOLD: the deadline */                         \
-    __u32 created;           /* tick at which the entry was made or made anew: its generation */     \
-    __u32 idle_ticks;        /* silence allowed on this leg; 0: no limit */                          \
-    __u64 client_hash;       /* keyed hash of the client id; 0: none */                              \
-    __u32 egress_interface;  /* hint where forwarding is off or a lookup is not possible; 0: none */ \
-    __u16 id_length;         /* length of the whole client id, bytes */                              \
-    __u8 syn_edit;                                                                                   \
-    __u8 close_reason;   /* enum limpet_reason, once CLOSING or RETIRED */                           \
-    __u64 bytes;         /* TCP payload forwarded from this end */                                   \
-    __u32 packets;       /* forwarded from this end; wraps */                                        \
+#define LIMPET_FLOW_FIELDS                                                                               \
+    LIMPET_LOCK lock; /* held for every change while not ACTIVE */                                       \
+    __u8 state;       /* enum limpet_state */                                                            \
+    __u8 flags;                                                                                          \
+    __s8 window_shift; /* > 0: window << shift, < 0: window >> -shift */                                 \
+    __u8 worker;       /* index of the parking ring of the worker that owns the flow */                  \
+    __u32 sequence_delta;                                                                                \
+    __u32 acknowledgement_delta; /* also for SACK edges */                                               \
+    __u32 tsval_delta;                                                                                   \
+    __u32 tsecr_delta;                                                                                   \
+    __u32 note_sequence_end; /* highest sequence number + length that was let through */                 \
+    __u32 note_ack;          /* last ACK number this end sent: what it expects next */                   \
+    __u32 note_tsval;        /* last TSval this end sent */                                              \
+    __u32 tick;              /* of the last packet; in HOLD: the deadline */                             \
+    __u32 created;           /* tick at which the entry was made or made anew: its generation */         \
+    __u32 idle_ticks;        /* silence allowed on this leg; 0: no limit */                              \
+    __u64 client_hash;       /* keyed hash of the client id; 0: none */                                  \
+    __u32 egress_interface;  /* hint where forwarding is off or a lookup is not possible; 0: none. Until \
+                                ACTIVE:  the MSS that this leg's peer announced in its SYN-ACK; 0: not seen */                                  \
+    __u16 id_length;         /* length of the whole client id, bytes */                                  \
+    __u8 syn_edit;                                                                                       \
+    __u8 close_reason;   /* enum limpet_reason, once CLOSING or RETIRED */                               \
+    __u64 bytes;         /* TCP payload forwarded from this end */                                       \
+    __u32 packets;       /* forwarded from this end; wraps */                                            \
     __u32 stick_seconds; /* how long the client's session outlives the connection; ~0: for ever */
 
 /* What is common to both families. */
@@ -157,6 +158,7 @@ enum limpet_operation {
     LIMPET_OPERATION_RETIRE = 5,   /* any -> RETIRED */
     LIMPET_OPERATION_RENEW = 6,    /* RETIRED -> PENDING, notes forgotten, for a tuple that came back */
     LIMPET_OPERATION_CLOSE = 7,    /* ACTIVE -> CLOSING */
+    LIMPET_OPERATION_MARK = 8, /* ACTIVE: sets flags, for parked packets that did not cross the data path */
 };
 
 #define LIMPET_RESULT_OK          0
@@ -179,7 +181,7 @@ struct limpet_leg {
     __u32 tsval_delta;
     __u32 tsecr_delta;
     __u32 idle_ticks;
-    __u32 egress_interface;
+    __u32 egress_interface; /* in, ACTIVATE; out before: the peer's MSS */
     __u32 stick_seconds;
     __u32 note_sequence_end; /* out */
     __u32 note_ack;          /* out */

@@ -1,0 +1,98 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/* The maps: names are at most 15 characters, so that the kernel keeps them whole. */
+#ifndef LIMPET_BPF_MAPS_H
+#define LIMPET_BPF_MAPS_H
+
+#include "translate.h"
+
+/* Not LRU: an evicted entry would be a killed connection. Not preallocated: memory follows the connections.
+ */
+struct {
+    __uint(type, BPF_MAP_TYPE_HASH);
+    __uint(map_flags, BPF_F_NO_PREALLOC);
+    __uint(max_entries, 2000000); /* two a connection; the daemon sets it from max_flows */
+    __type(key, struct limpet_key4);
+    __type(value, struct limpet_flow4);
+} limpet_flows4 SEC(".maps");
+
+struct {
+    __uint(type, BPF_MAP_TYPE_HASH);
+    __uint(map_flags, BPF_F_NO_PREALLOC);
+    __uint(max_entries, 2000000);
+    __type(key, struct limpet_key6);
+    __type(value, struct limpet_flow6);
+} limpet_flows6 SEC(".maps");
+
+/* enum limpet_reason -> packets */
+struct {
+    __uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
+    __uint(max_entries, LIMPET_REASON_SLOTS);
+    __type(key, __u32);
+    __type(value, __u64);
+} limpet_counters SEC(".maps");
+
+/* Written by the daemon, kept with the flows. */
+struct {
+    __uint(type, BPF_MAP_TYPE_ARRAY);
+    __uint(max_entries, 1);
+    __type(key, __u32);
+    __type(value, struct limpet_settings);
+} limpet_setting SEC(".maps");
+
+/* struct limpet_event: what the data path changed by itself. */
+struct {
+    __uint(type, BPF_MAP_TYPE_RINGBUF);
+    __uint(max_entries, 1 << 20);
+} limpet_events SEC(".maps");
+
+/* Where a CPU walks the options of one packet (translate.h). */
+struct {
+    __uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
+    __uint(max_entries, 1);
+    __type(key, __u32);
+    __type(value, struct limpet_walk);
+} limpet_scratch SEC(".maps");
+
+struct limpet_ring {
+    __uint(type, BPF_MAP_TYPE_RINGBUF);
+    __uint(max_entries, 4 << 20);
+};
+
+/* One parking ring a worker; the daemon fills it in. */
+struct {
+    __uint(type, BPF_MAP_TYPE_ARRAY_OF_MAPS);
+    __uint(max_entries, 64);
+    __type(key, __u32);
+    __array(values, struct limpet_ring);
+} limpet_parking SEC(".maps");
+
+LIMPET_INLINE void limpet_count(__u32 reason) {
+    __u64* counter = bpf_map_lookup_elem(&limpet_counters, &reason);
+    if (counter) *counter += 1; /* per CPU, and not interrupted by another program of ours */
+}
+
+LIMPET_INLINE __u32 limpet_now(void) {
+    return (__u32)(bpf_ktime_get_coarse_ns() >> LIMPET_TICK_SHIFT);
+}
+
+LIMPET_INLINE void* limpet_lookup(int family, const void* key) {
+    return family == 4 ? bpf_map_lookup_elem(&limpet_flows4, key) : bpf_map_lookup_elem(&limpet_flows6, key);
+}
+
+/* The key under which the receiver of this entry's packets answers: the other direction of the flow. */
+LIMPET_INLINE struct limpet_flow* limpet_peer(int family, const void* entry) {
+    if (family == 4) {
+        const struct limpet_flow4* flow = entry;
+        struct limpet_key4 key = {flow->destination, flow->source, flow->destination_port, flow->source_port};
+        return bpf_map_lookup_elem(&limpet_flows4, &key);
+    }
+    const struct limpet_flow6* flow = entry;
+    struct limpet_key6 key;
+    __builtin_memcpy(key.source, flow->destination, 16);
+    __builtin_memcpy(key.destination, flow->source, 16);
+    key.source_port = flow->destination_port;
+    key.destination_port = flow->source_port;
+    return bpf_map_lookup_elem(&limpet_flows6, &key);
+}
+
+#endif

@@ -1,0 +1,179 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/* What a packet does to the state of its flow, and the state to the packet (docs/HANDOFF.md, "The states").
+ */
+#ifndef LIMPET_BPF_STATE_H
+#define LIMPET_BPF_STATE_H
+
+#include "checksum.h"
+#include "events.h"
+#include "parse.h"
+
+enum limpet_verdict {
+    LIMPET_VERDICT_PASS = 0, /* to the host, unchanged */
+    LIMPET_VERDICT_FORWARD = 1,
+    LIMPET_VERDICT_PARK = 2,
+    LIMPET_VERDICT_DROP = 3,
+    LIMPET_VERDICT_PROBE = 4, /* a SYN on a live tuple: forward as a probe of the old connection */
+};
+
+/* A FIN moves the state only if it lies within this many bytes of what its receiver expects: a blind one
+ * must guess the tuple and 10 bits, in both directions. */
+#define LIMPET_FIN_WINDOW (1u << 22)
+
+/* TSval, found without walking the options twice: only the usual layouts are noted; what is laid out
+ * otherwise is not noted, and a flow without a note stays a relay. */
+LIMPET_INLINE int limpet_find_tsval(const struct limpet_packet* packet, const void* end, __u32* tsval) {
+    const __u8* options = (const __u8*)(packet->tcp + 1);
+    if (packet->tcp_header < 32 || (const void*)(options + 12) > end) return 0;
+    if (limpet_load32(options) == bpf_htonl(0x0101080a)) {
+        *tsval = bpf_ntohl(limpet_load32(options + 4));
+        return 1;
+    }
+    if (options[0] == 8 && options[1] == 10) {
+        *tsval = bpf_ntohl(limpet_load32(options + 2));
+        return 1;
+    }
+    return 0;
+}
+
+/* The MSS that a SYN announces; every stack in use writes it first (RFC 9293 3.7.1). Without it, 536. */
+LIMPET_INLINE __u32 limpet_find_mss(const struct limpet_packet* packet, const void* end) {
+    const __u8* options = (const __u8*)(packet->tcp + 1);
+    if (packet->tcp_header < 24 || (const void*)(options + 4) > end) return 536;
+    if (options[0] != 2 || options[1] != 4) return 536;
+    return bpf_ntohl(limpet_load32(options)) & 0xffff;
+}
+
+/* Takes note of a packet while userspace owns the leg, and says what becomes of it. Everything between lock
+ * and unlock is plain memory: helpers may not be called there. */
+LIMPET_INLINE int limpet_note(struct limpet_flow* flow, const struct limpet_packet* packet, const void* end,
+                              __u32 now) {
+    __u32 tsval = 0;
+    int has_tsval = limpet_find_tsval(packet, end, &tsval);
+    __u32 mss = packet->flags & LIMPET_TCP_SYN ? limpet_find_mss(packet, end) : 0;
+    int verdict = LIMPET_VERDICT_PASS;
+    bpf_spin_lock(&flow->lock);
+    __u8 state = flow->state;
+    if (state == LIMPET_STATE_ACTIVE || state == LIMPET_STATE_CLOSING) {
+        verdict = LIMPET_VERDICT_FORWARD;
+    } else if (state == LIMPET_STATE_HOLD && limpet_after(now, flow->tick)) {
+        flow->state = LIMPET_STATE_RETIRED;
+        flow->close_reason = LIMPET_REASON_HOLD_EXPIRED;
+    } else if (state == LIMPET_STATE_PENDING || state == LIMPET_STATE_HOLD) {
+        if (mss) flow->egress_interface = mss;
+        int seen = flow->flags & LIMPET_FLOW_NOTE_SEEN;
+        if (has_tsval && (!(flow->flags & LIMPET_FLOW_TSVAL_SEEN) || limpet_after(tsval, flow->note_tsval))) {
+            flow->note_tsval = tsval;
+            flow->flags |= LIMPET_FLOW_TSVAL_SEEN;
+        }
+        if ((packet->flags & LIMPET_TCP_ACK) &&
+            (!seen || limpet_after(packet->acknowledgement, flow->note_ack)))
+            flow->note_ack = packet->acknowledgement;
+        int beyond = !seen || limpet_after(packet->sequence_end, flow->note_sequence_end);
+        if (state == LIMPET_STATE_HOLD && (beyond || (packet->flags & LIMPET_TCP_RST)) &&
+            (packet->payload || (packet->flags & (LIMPET_TCP_SYN | LIMPET_TCP_FIN | LIMPET_TCP_RST)))) {
+            verdict = LIMPET_VERDICT_PARK;
+        } else {
+            /* a pure ACK behind parked data carries a sequence number that nobody here was shown */
+            if (beyond && (state == LIMPET_STATE_PENDING || !seen))
+                flow->note_sequence_end = packet->sequence_end;
+            if (state == LIMPET_STATE_PENDING) flow->tick = now;
+            if (state == LIMPET_STATE_PENDING || seen) flow->flags |= LIMPET_FLOW_NOTE_SEEN;
+        }
+    }
+    bpf_spin_unlock(&flow->lock);
+    return verdict;
+}
+
+LIMPET_INLINE void limpet_set_state(struct limpet_flow* flow, __u8 state, __u8 reason) {
+    bpf_spin_lock(&flow->lock);
+    if (flow->state == LIMPET_STATE_ACTIVE || flow->state == LIMPET_STATE_CLOSING) {
+        flow->state = state;
+        flow->close_reason = reason;
+    }
+    bpf_spin_unlock(&flow->lock);
+}
+
+/* FIN, RST and SYN on an active flow: rare, so the other direction is looked up only here. */
+LIMPET_INLINE int limpet_mark_end(int family, const void* key, struct limpet_flow* flow,
+                                  const struct limpet_packet* packet) {
+    struct limpet_flow* peer = limpet_peer(family, flow);
+    if (!peer) {
+        limpet_count(LIMPET_REASON_DROP_PAIR_MISSING);
+        return LIMPET_VERDICT_DROP;
+    }
+    if (packet->flags & LIMPET_TCP_SYN) {
+        if (flow->state == LIMPET_STATE_ACTIVE) {
+            limpet_count(LIMPET_REASON_SYN_ON_ACTIVE);
+            return LIMPET_VERDICT_PROBE;
+        }
+        limpet_count(LIMPET_REASON_SYN_ON_CLOSING);
+        limpet_set_state(flow, LIMPET_STATE_RETIRED, LIMPET_REASON_END_SYN);
+        limpet_set_state(peer, LIMPET_STATE_RETIRED, LIMPET_REASON_END_SYN);
+        limpet_tell(family, key, LIMPET_STATE_RETIRED, LIMPET_REASON_END_SYN);
+        return LIMPET_VERDICT_PASS;
+    }
+    __u32 ahead = packet->sequence + flow->sequence_delta - peer->note_ack;
+    if (packet->flags & LIMPET_TCP_RST) {
+        limpet_count(LIMPET_REASON_RST_SEEN);
+        /* RFC 5961 3.2: the end believes a RST only at exactly the sequence number that it expects */
+        if (ahead != 0) return LIMPET_VERDICT_FORWARD;
+        limpet_set_state(flow, LIMPET_STATE_CLOSING, LIMPET_REASON_END_RST);
+        limpet_set_state(peer, LIMPET_STATE_CLOSING, LIMPET_REASON_END_RST);
+        limpet_tell(family, key, LIMPET_STATE_CLOSING, LIMPET_REASON_END_RST);
+        return LIMPET_VERDICT_FORWARD;
+    }
+    limpet_count(LIMPET_REASON_FIN_SEEN);
+    if (ahead > LIMPET_FIN_WINDOW) return LIMPET_VERDICT_FORWARD;
+    bpf_spin_lock(&flow->lock);
+    flow->flags |= LIMPET_FLOW_FIN_SEEN;
+    bpf_spin_unlock(&flow->lock);
+    if (peer->flags & LIMPET_FLOW_FIN_SEEN) {
+        limpet_set_state(flow, LIMPET_STATE_CLOSING, LIMPET_REASON_END_FIN);
+        limpet_set_state(peer, LIMPET_STATE_CLOSING, LIMPET_REASON_END_FIN);
+        limpet_tell(family, key, LIMPET_STATE_CLOSING, LIMPET_REASON_END_FIN);
+    }
+    return LIMPET_VERDICT_FORWARD;
+}
+
+/* What an active flow remembers of each packet: enough for a RST with the right numbers, for the idle
+ * timeout and for the operator. Two CPUs may write at once; each value is whole and the next packet mends it.
+ */
+LIMPET_INLINE void limpet_remember(struct limpet_flow* flow, const struct limpet_packet* packet, __u32 now) {
+    if ((packet->flags & LIMPET_TCP_ACK) && limpet_after(packet->acknowledgement, flow->note_ack))
+        flow->note_ack = packet->acknowledgement;
+    if (limpet_after(packet->sequence_end, flow->note_sequence_end))
+        flow->note_sequence_end = packet->sequence_end;
+    flow->tick = now;
+    flow->packets += 1;
+    flow->bytes += packet->payload;
+}
+
+/* Data on a flow that a RST had sent to CLOSING: the RST was not believed, the connection lives. */
+LIMPET_INLINE void limpet_revive(int family, struct limpet_flow* flow) {
+    struct limpet_flow* peer = limpet_peer(family, flow);
+    if (!peer) return;
+    limpet_set_state(peer, LIMPET_STATE_ACTIVE, LIMPET_REASON_NONE);
+    limpet_set_state(flow, LIMPET_STATE_ACTIVE, LIMPET_REASON_NONE);
+}
+
+/* A SYN becomes what a keep-alive probe of the old connection would be (RFC 9293 3.8.4): an ACK one below the
+ * next sequence number. An end that still has the connection answers with its numbers, the new client
+ * answers those with a RST, and so the old connection ends; an end that has lost it answers with a RST. The
+ * broker's listener never sees the SYN, and the client's next one finds a closing flow. */
+LIMPET_INLINE void limpet_make_probe(const struct limpet_flow* flow, struct limpet_packet* packet,
+                                     struct limpet_sums* sums) {
+    struct tcphdr* tcp = packet->tcp;
+    __be32 sequence = bpf_htonl(flow->note_sequence_end - 1);
+    __be32 acknowledgement = bpf_htonl(flow->note_ack);
+    __u8* flags = (__u8*)tcp + 13;
+    sums->rest = limpet_replace32(sums->rest, tcp->seq, sequence);
+    sums->rest = limpet_replace32(sums->rest, tcp->ack_seq, acknowledgement);
+    sums->rest = limpet_replace16(sums->rest, bpf_htons(*flags), bpf_htons(LIMPET_TCP_ACK));
+    tcp->seq = sequence;
+    tcp->ack_seq = acknowledgement;
+    *flags = LIMPET_TCP_ACK;
+    packet->flags = LIMPET_TCP_ACK;
+}
+
+#endif
