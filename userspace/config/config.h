@@ -65,14 +65,19 @@ struct Listener {
     std::chrono::milliseconds connect_timeout{10000};
     std::chrono::milliseconds connack_timeout{10000};
     std::uint32_t max_connect_size = 64 * 1024;  ///< bytes
-    Position position;
+    Position position;                           ///< of the [[listener]]
+    Position name_position{};                    ///< of the values, where the file has them
+    Position address_position{};
+    Position pool_position{};
 };
 
 struct Broker {
     std::string name;
     Endpoint address;
     std::uint32_t weight = 1;  ///< 0 to 65535
-    Position position;
+    Position position;         ///< of the [[pool.broker]]
+    Position name_position{};
+    Position address_position{};
 };
 
 struct Pool {
@@ -85,7 +90,8 @@ struct Pool {
     std::uint32_t stick_capacity = 2'000'000;
     std::chrono::milliseconds retry_down{2000};
     std::vector<Broker> brokers;
-    Position position;
+    Position position;  ///< of the [[pool]]
+    Position name_position{};
 };
 
 struct Admin {

@@ -1,0 +1,312 @@
+// SPDX-License-Identifier: Apache-2.0
+// From a file to typed values. A value that is wrong is reported and leaves its default behind, so that one
+// mistake is one problem and every mistake of the file is found in one go.
+#include "config/config.h"
+
+#include <fcntl.h>
+#include <sys/stat.h>
+
+#include <algorithm>
+#include <array>
+#include <cerrno>
+#include <optional>
+
+#include "base/fd.h"
+#include "config/section.h"
+#include "config/values.h"
+
+namespace limpet::config {
+namespace {
+
+// The one table under `key`, which must be written [key].
+const toml::table* single(Section& parent, std::string_view key, std::string_view label) {
+    const auto* node = parent.node(key);
+    if (!node) return nullptr;
+    if (const auto* table = node->as_table()) return table;
+    parent.reader().report(parent.position(key),
+                           "\"" + std::string(key) + "\" must be one section, written " + std::string(label) +
+                               ", not " + (node->is_array() ? "several" : type_name(*node)));
+    return nullptr;
+}
+
+// The tables under `key`, which must be written [[key]] because there may be several.
+std::vector<const toml::table*> several(Section& parent, std::string_view key, std::string_view label) {
+    std::vector<const toml::table*> tables;
+    const auto* node = parent.node(key);
+    if (!node) return tables;
+    const auto complain = [&](const toml::node& wrong) {
+        parent.reader().report(parent.reader().at(wrong),
+                               "\"" + std::string(key) + "\" may be there several times: write it as " +
+                                   std::string(label) + ", not as " + type_name(wrong));
+    };
+    const auto* array = node->as_array();
+    if (!array) {
+        complain(*node);
+        return tables;
+    }
+    for (const auto& item : *array)
+        if (const auto* table = item.as_table())
+            tables.push_back(table);
+        else
+            complain(item);
+    return tables;
+}
+
+void read_daemon(Section& section, Daemon& daemon) {
+    section.number("workers", daemon.workers, bounds::workers);
+    section.checked("socket", daemon.socket, check_socket_path);
+    section.text("log_level", daemon.log_level, [](std::string_view word) -> Result<std::string> {
+        const auto levels = log_level_names();
+        if (std::find(levels.begin(), levels.end(), word) == levels.end())
+            return std::unexpected(unknown_word(word, levels));
+        return std::string(word);
+    });
+}
+
+void read_dataplane(Section& section, Dataplane& dataplane) {
+    section.choice("mode", dataplane.mode, mode_names());
+    section.list("interfaces", dataplane.interfaces, [](std::string_view name) -> Result<std::string> {
+        if (auto good = check_interface(name); !good) return std::unexpected(good.error());
+        return std::string(name);
+    });
+    section.checked("bpffs", dataplane.bpffs, check_absolute_path);
+    section.number("max_flows", dataplane.max_flows, bounds::max_flows);
+    section.list("source_addresses", dataplane.source_addresses, parse_source_address);
+    std::pair<std::uint16_t, std::uint16_t> ports;
+    if (section.text("source_ports", ports, parse_port_range)) {
+        dataplane.first_source_port = ports.first;
+        dataplane.last_source_port = ports.second;
+    }
+    section.duration("hold_timeout", dataplane.hold_timeout, bounds::hold_timeout);
+    section.number("handoff_tries", dataplane.handoff_tries, bounds::handoff_tries);
+    section.duration("idle_timeout", dataplane.idle_timeout, bounds::idle_timeout);
+    section.duration("closing_timeout", dataplane.closing_timeout, bounds::closing_timeout);
+    section.duration("retire_grace", dataplane.retire_grace, bounds::retire_grace);
+}
+
+std::string any_text(std::string_view text) {
+    return std::string(text);
+}
+
+// Checked as it will be read one day, and then refused: nothing that was written is silently ignored.
+void refuse_tls(Section& section) {
+    std::string ignored;
+    for (const auto* key : {"certificate", "key", "client_ca"})
+        section.text(key, ignored,
+                     [](std::string_view text) -> Result<std::string> { return any_text(text); });
+    constexpr std::array<std::pair<std::string_view, int>, 3> verify{
+        {{"none", 0}, {"optional", 1}, {"required", 2}}};
+    int unused = 0;
+    section.choice("verify", unused, Names<int>(verify));
+    section.reader().report(section.position(), "[listener.tls]" + not_supported + "remove the section");
+}
+
+void refuse_health(Section& section) {
+    constexpr std::array<std::pair<std::string_view, int>, 3> probes{{{"tcp", 0}, {"mqtt", 1}, {"http", 2}}};
+    int unused = 0;
+    milliseconds interval{};
+    section.choice("probe", unused, Names<int>(probes));
+    section.duration("interval", interval, bounds::probe_interval);
+    section.reader().report(section.position(),
+                            "[pool.health]" + not_supported +
+                                "remove the section (a broker that fails is avoided for retry_down)");
+}
+
+Listener read_listener(Section& section) {
+    constexpr std::array<std::pair<std::string_view, Protocol>, 2> protocols{
+        {{"mqtt", Protocol::mqtt}, {"tcp", Protocol::tcp}}};
+    constexpr std::array<std::string_view, 4> later{"mqtts", "ws", "wss", "tls_passthrough"};
+    Listener listener;
+    listener.position = section.position();
+    listener.name_position = section.position("name");
+    listener.address_position = section.position("address");
+    listener.pool_position = section.position("pool");
+    section.require("name", "\"mqtt\"");
+    section.require("address", "\"ADDR:PORT\"");
+    section.require("pool", "\"main\"");
+    section.checked("name", listener.name, check_name);
+    section.text("address", listener.address, parse_listener_address);
+    section.choice("protocol", listener.protocol, Names<Protocol>(protocols), later);
+    section.checked("pool", listener.pool, check_name);
+    section.duration("connect_timeout", listener.connect_timeout, bounds::connect_timeout);
+    section.duration("connack_timeout", listener.connack_timeout, bounds::connack_timeout);
+    section.size("max_connect_size", listener.max_connect_size, bounds::max_connect_size);
+    if (const auto* table = single(section, "tls", tls_schema.label)) {
+        Section tls(section.reader(), *table, tls_schema);
+        refuse_tls(tls);
+    }
+    return listener;
+}
+
+Broker read_broker(Section& section) {
+    Broker broker;
+    broker.position = section.position();
+    broker.name_position = section.position("name");
+    broker.address_position = section.position("address");
+    section.require("name", "\"b1\"");
+    section.require("address", "\"ADDR:PORT\"");
+    section.checked("name", broker.name, check_name);
+    section.text("address", broker.address, parse_broker_address);
+    section.number("weight", broker.weight, bounds::weight);
+    return broker;
+}
+
+Pool read_pool(Section& section) {
+    constexpr std::array<std::string_view, 2> later_keys{"certificate_cn", "sni"};
+    constexpr std::array<std::pair<std::string_view, int>, 1> proxy_protocols{{{"none", 0}}};
+    constexpr std::array<std::string_view, 1> later_proxy{"v2"};
+    Pool pool;
+    int unused = 0;
+    pool.position = section.position();
+    pool.name_position = section.position("name");
+    section.require("name", "\"main\"");
+    section.checked("name", pool.name, check_name);
+    section.choice("strategy", pool.strategy, strategy_names());
+    section.choice("unknown_clients", pool.unknown, unknown_clients_names());
+    section.choice("key", pool.key, key_names(), later_keys);
+    section.choice("proxy_protocol", unused, Names<int>(proxy_protocols), later_proxy);
+    section.only_false("transparent");
+    section.duration("stick_minimum", pool.stick_minimum, bounds::stick);
+    section.duration("stick_maximum", pool.stick_maximum, bounds::stick);
+    section.number("stick_capacity", pool.stick_capacity, bounds::stick_capacity);
+    section.duration("retry_down", pool.retry_down, bounds::retry_down);
+    if (const auto* table = single(section, "health", health_schema.label)) {
+        Section health(section.reader(), *table, health_schema);
+        refuse_health(health);
+    }
+    for (const auto* table : several(section, "broker", broker_schema.label)) {
+        Section broker(section.reader(), *table, broker_schema);
+        pool.brokers.push_back(read_broker(broker));
+    }
+    return pool;
+}
+
+void read_admin(Section& section, Admin& admin) {
+    section.text("http", admin.http, [](std::string_view text) -> Result<std::string> {
+        if (text.empty()) return std::string();
+        if (auto endpoint = parse_admin_address(text); !endpoint) return std::unexpected(endpoint.error());
+        return std::string(text);
+    });
+}
+
+void read_all(Reader& reader, const toml::table& root, Config& config) {
+    Section top(reader, root, top_schema);
+    if (const auto* table = single(top, "daemon", daemon_schema.label)) {
+        Section section(reader, *table, daemon_schema);
+        read_daemon(section, config.daemon);
+    }
+    if (const auto* table = single(top, "dataplane", dataplane_schema.label)) {
+        Section section(reader, *table, dataplane_schema);
+        read_dataplane(section, config.dataplane);
+    }
+    for (const auto* table : several(top, "listener", listener_schema.label)) {
+        Section section(reader, *table, listener_schema);
+        config.listeners.push_back(read_listener(section));
+    }
+    for (const auto* table : several(top, "pool", pool_schema.label)) {
+        Section section(reader, *table, pool_schema);
+        config.pools.push_back(read_pool(section));
+    }
+    if (const auto* table = single(top, "admin", admin_schema.label)) {
+        Section section(reader, *table, admin_schema);
+        read_admin(section, config.admin);
+    }
+}
+
+// The first byte that no text file has: NUL, or what is not UTF-8. The parser would stop there too, but not
+// say in a person's words what kind of file this is.
+std::optional<Position> find_garbage(std::string_view text, const std::string& file_name) {
+    Position position{file_name, 1, 1};
+    for (std::size_t i = 0; i < text.size();) {
+        const auto lead = static_cast<unsigned char>(text[i]);
+        const std::size_t length = lead < 0x80   ? 1
+                                   : lead < 0xc2 ? 0
+                                   : lead < 0xe0 ? 2
+                                   : lead < 0xf0 ? 3
+                                   : lead < 0xf5 ? 4
+                                                 : 0;
+        bool good = lead != 0 && length != 0 && i + length <= text.size();
+        for (std::size_t k = 1; good && k < length; ++k)
+            good = (static_cast<unsigned char>(text[i + k]) & 0xc0) == 0x80;
+        if (!good) return position;
+        position.line += lead == '\n' ? 1 : 0;
+        position.column = lead == '\n' ? 1 : position.column + 1;
+        i += length;
+    }
+    return std::nullopt;
+}
+
+Result<std::string> read_whole(const std::string& path) {
+    const Fd file(::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NOCTTY));
+    if (!file) return fail_errno("opening it", errno, "name a file that is there and may be read");
+    struct stat about{};
+    if (::fstat(file.get(), &about) != 0) return fail_errno("looking at it", errno);
+    if (S_ISDIR(about.st_mode)) return fail("it is a folder", "name the configuration file in it");
+    std::string text;
+    char buffer[16384];
+    while (text.size() <= bounds::file_size) {
+        const auto count = ::read(file.get(), buffer, sizeof buffer);
+        if (count < 0 && errno == EINTR) continue;
+        if (count < 0) return fail_errno("reading it", errno);
+        if (count == 0) return text;
+        text.append(buffer, static_cast<std::size_t>(count));
+    }
+    return fail("it is larger than 1 MiB", "name a configuration file");
+}
+
+// A file of which nothing could be taken.
+Loaded refused(Position position, std::string message) {
+    Loaded loaded;
+    Problem problem;
+    problem.position = std::move(position);
+    problem.message = std::move(message);
+    loaded.problems.push_back(std::move(problem));
+    return loaded;
+}
+
+void sort_by_position(std::vector<Problem>& problems) {
+    std::stable_sort(problems.begin(), problems.end(), [](const Problem& left, const Problem& right) {
+        return std::pair(left.position.line, left.position.column) <
+               std::pair(right.position.line, right.position.column);
+    });
+}
+
+}  // namespace
+
+std::string Problem::line() const {
+    if (position.file.empty()) return message;
+    if (position.line == 0) return position.file + ": " + message;
+    return position.file + ":" + std::to_string(position.line) + ":" + std::to_string(position.column) +
+           ": " + message;
+}
+
+Loaded load_text(std::string_view text, const std::string& file_name) {
+    if (text.size() > bounds::file_size) {
+        return refused({file_name, 1, 1}, "it is larger than 1 MiB: name a configuration file");
+    }
+    if (const auto garbage = find_garbage(text, file_name))
+        return refused(*garbage, "this is not a text file in UTF-8: a configuration is TOML, which is text");
+    const auto parsed = toml::parse(text);
+    if (!parsed) {
+        const auto& error = parsed.error();
+        return refused({file_name, error.source().begin.line, error.source().begin.column},
+                       "not valid TOML: " + std::string(error.description()));
+    }
+    Loaded loaded;
+    Reader reader(file_name, loaded.problems);
+    read_all(reader, parsed.table(), loaded.config);
+    const auto before = loaded.problems.size();
+    validate(loaded.config, loaded.problems);
+    for (auto i = before; i < loaded.problems.size(); ++i)
+        if (loaded.problems[i].position.line == 0) loaded.problems[i].position = {file_name, 1, 1};
+    sort_by_position(loaded.problems);
+    return loaded;
+}
+
+Loaded load_file(const std::string& path) {
+    auto text = read_whole(path);
+    if (text) return load_text(*text, path);
+    return refused({path, 1, 1}, text.error().line());
+}
+
+}  // namespace limpet::config

@@ -1,0 +1,295 @@
+// SPDX-License-Identifier: Apache-2.0
+// One section of a configuration file: which keys it may have, and getters that report what is wrong with a
+// value at its line and column. Only config.cpp includes this: toml++ takes seconds to compile.
+#pragma once
+
+#include <algorithm>
+#include <array>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "config/config.h"
+#include "config/values.h"
+
+#define TOML_EXCEPTIONS                 0
+#define TOML_ENABLE_FORMATTERS          0
+#define TOML_ENABLE_UNRELEASED_FEATURES 0
+#include <toml++/toml.h>
+
+namespace limpet::config {
+
+using std::chrono::milliseconds;
+using Words = std::span<const std::string_view>;
+
+// Every section and its keys, sub-sections among them.
+struct Schema {
+    std::string_view label;
+    Words keys;
+};
+inline constexpr std::array<std::string_view, 5> top_keys{"daemon", "dataplane", "listener", "pool", "admin"};
+inline constexpr std::array<std::string_view, 3> daemon_keys{"workers", "socket", "log_level"};
+inline constexpr std::array<std::string_view, 11> dataplane_keys{
+    "mode",         "interfaces",    "bpffs",        "max_flows",       "source_addresses", "source_ports",
+    "hold_timeout", "handoff_tries", "idle_timeout", "closing_timeout", "retire_grace"};
+inline constexpr std::array<std::string_view, 8> listener_keys{
+    "name", "address", "protocol", "pool", "connect_timeout", "connack_timeout", "max_connect_size", "tls"};
+inline constexpr std::array<std::string_view, 4> tls_keys{"certificate", "key", "client_ca", "verify"};
+inline constexpr std::array<std::string_view, 12> pool_keys{
+    "name",           "strategy",    "key",           "unknown_clients",
+    "proxy_protocol", "transparent", "stick_minimum", "stick_maximum",
+    "stick_capacity", "retry_down",  "health",        "broker"};
+inline constexpr std::array<std::string_view, 2> health_keys{"probe", "interval"};
+inline constexpr std::array<std::string_view, 3> broker_keys{"name", "address", "weight"};
+inline constexpr std::array<std::string_view, 1> admin_keys{"http"};
+
+inline constexpr Schema top_schema{"", top_keys};
+inline constexpr Schema daemon_schema{"[daemon]", daemon_keys};
+inline constexpr Schema dataplane_schema{"[dataplane]", dataplane_keys};
+inline constexpr Schema listener_schema{"[[listener]]", listener_keys};
+inline constexpr Schema tls_schema{"[listener.tls]", tls_keys};
+inline constexpr Schema pool_schema{"[[pool]]", pool_keys};
+inline constexpr Schema health_schema{"[pool.health]", health_keys};
+inline constexpr Schema broker_schema{"[[pool.broker]]", broker_keys};
+inline constexpr Schema admin_schema{"[admin]", admin_keys};
+inline constexpr std::array<const Schema*, 8> sections{&daemon_schema, &dataplane_schema, &listener_schema,
+                                                       &tls_schema,    &pool_schema,      &health_schema,
+                                                       &broker_schema, &admin_schema};
+
+inline const std::string not_supported = " is not supported by this version: ";
+
+inline std::string type_name(const toml::node& node) {
+    switch (node.type()) {
+        case toml::node_type::string:
+            return "a string";
+        case toml::node_type::integer:
+            return "a whole number";
+        case toml::node_type::floating_point:
+            return "a number with a point";
+        case toml::node_type::boolean:
+            return "a boolean";
+        case toml::node_type::array:
+            return "an array";
+        case toml::node_type::table:
+            return "a table";
+        default:
+            return "a date or time";
+    }
+}
+
+// What is common to all sections of one file: where problems go and what positions are called.
+class Reader {
+  public:
+    Reader(std::string file, std::vector<Problem>& problems) : file_(std::move(file)), problems_(problems) {}
+
+    [[nodiscard]] Position at(const toml::source_region& region) const {
+        return {file_, region.begin.line, region.begin.column};
+    }
+    [[nodiscard]] Position at(const toml::node& node) const { return at(node.source()); }
+    void report(const Position& position, std::string message) {
+        Problem problem;
+        problem.position = position;
+        problem.message = std::move(message);
+        problems_.push_back(std::move(problem));
+    }
+
+  private:
+    std::string file_;
+    std::vector<Problem>& problems_;
+};
+
+// One table of the file. Reports the keys that nobody knows; every getter reports what is wrong with its
+// value and says whether it stored one.
+class Section {
+  public:
+    Section(Reader& reader, const toml::table& table, const Schema& schema)
+        : reader_(reader), table_(table), schema_(schema) {
+        for (const auto& [key, node] : table)
+            if (std::find(schema.keys.begin(), schema.keys.end(), key.str()) == schema.keys.end())
+                report_unknown(key, node);
+    }
+
+    [[nodiscard]] Position position() const { return reader_.at(table_); }
+    [[nodiscard]] Position position(std::string_view key) const {
+        const auto* node = table_.get(key);
+        return node ? reader_.at(*node) : Position{};
+    }
+    [[nodiscard]] Reader& reader() const { return reader_; }
+
+    // A key without which the section means nothing.
+    void require(std::string_view key, std::string_view example) {
+        if (!table_.get(key))
+            reader_.report(position(), std::string(schema_.label) + " has no \"" + std::string(key) +
+                                           "\": add " + std::string(key) + " = " + std::string(example));
+    }
+
+    // A string that `parse` turns into a Result<T>.
+    template <class T, class Parse>
+    bool text(std::string_view key, T& out, Parse parse) {
+        const auto* node = table_.get(key);
+        if (!node) return false;
+        return element(key, *node, out, parse);
+    }
+
+    // A string that `check` (Result<void>) lets pass.
+    template <class Check>
+    bool checked(std::string_view key, std::string& out, Check check) {
+        return text(key, out, [&](std::string_view value) -> Result<std::string> {
+            if (auto good = check(value); !good) return std::unexpected(good.error());
+            return std::string(value);
+        });
+    }
+
+    // An array of strings, each its own value; equal ones are refused.
+    template <class T, class Parse>
+    bool list(std::string_view key, std::vector<T>& out, Parse parse) {
+        const auto* node = table_.get(key);
+        if (!node) return false;
+        const auto* array = node->as_array();
+        if (!array) return wrong_type(key, *node, "an array of strings");
+        std::vector<T> values;
+        bool good = true;
+        for (const auto& item : *array) {
+            T value;
+            if (!element(key, item, value, parse)) {
+                good = false;
+            } else if (std::find(values.begin(), values.end(), value) != values.end()) {
+                reader_.report(reader_.at(item), std::string(key) + " has " +
+                                                     quote(*item.value<std::string_view>()) +
+                                                     " twice: leave one of them out");
+                good = false;
+            } else {
+                values.push_back(std::move(value));
+            }
+        }
+        if (good) out = std::move(values);
+        return good;
+    }
+
+    template <class T>
+    bool number(std::string_view key, T& out, Bounds<std::int64_t> allowed) {
+        const auto* node = table_.get(key);
+        if (!node) return false;
+        const auto range = "from " + std::to_string(allowed.low) + " to " + std::to_string(allowed.high);
+        const auto* integer = node->as_integer();
+        if (!integer) return wrong_type(key, *node, "a whole number " + range);
+        if (!allowed.contain(integer->get()))
+            return wrong(key, *node,
+                         std::to_string(integer->get()) + " is out of range: it must be " + range);
+        out = static_cast<T>(integer->get());
+        return true;
+    }
+
+    template <class Duration>
+    bool duration(std::string_view key, Duration& out, Bounds<milliseconds> allowed) {
+        return text(key, out, [&](std::string_view value) -> Result<Duration> {
+            const auto read = parse_duration(value);
+            if (!read) return std::unexpected(read.error());
+            if (!allowed.contain(*read))
+                return fail(
+                    quote(value) + " is out of range",
+                    "it must be from " + duration_text(allowed.low) + " to " + duration_text(allowed.high));
+            const auto whole = std::chrono::duration_cast<Duration>(*read);
+            if (whole != *read) return fail(quote(value) + " is too fine", "it must be whole seconds");
+            return whole;
+        });
+    }
+
+    // Bytes: a whole number, or a string with a unit.
+    bool size(std::string_view key, std::uint32_t& out, Bounds<std::int64_t> allowed) {
+        const auto* node = table_.get(key);
+        if (!node) return false;
+        const auto store = [&](std::uint64_t bytes, const std::string& shown) {
+            if (bytes > static_cast<std::uint64_t>(allowed.high) ||
+                bytes < static_cast<std::uint64_t>(allowed.low))
+                return wrong(key, *node,
+                             shown + " is out of range: it must be from " +
+                                 size_text(static_cast<std::uint64_t>(allowed.low)) + " to " +
+                                 size_text(static_cast<std::uint64_t>(allowed.high)));
+            out = static_cast<std::uint32_t>(bytes);
+            return true;
+        };
+        if (const auto* integer = node->as_integer())
+            return store(integer->get() < 0 ? 0 : static_cast<std::uint64_t>(integer->get()),
+                         std::to_string(integer->get()));
+        const auto* string = node->as_string();
+        if (!string) return wrong_type(key, *node, "a size such as 65536, \"64KiB\" or \"1MiB\"");
+        const auto bytes = parse_size(string->get());
+        if (!bytes) return wrong(key, *node, bytes.error().line());
+        return store(*bytes, quote(string->get()));
+    }
+
+    // One of the names, or one that the contract knows and this version cannot do yet.
+    template <class T>
+    bool choice(std::string_view key, T& out, Names<T> names, Words later = {}) {
+        std::vector<std::string_view> allowed;
+        for (const auto& [name, value] : names) allowed.push_back(name);
+        return text(key, out, [&](std::string_view word) -> Result<T> {
+            if (std::find(later.begin(), later.end(), word) != later.end())
+                return fail(quote(word) + not_supported + "use one of " + joined(allowed));
+            return parse_word(word, names);
+        });
+    }
+
+    // A switch that this version only has in the position "off".
+    void only_false(std::string_view key) {
+        const auto* node = table_.get(key);
+        if (!node) return;
+        const auto* boolean = node->as_boolean();
+        if (!boolean)
+            wrong_type(key, *node, "true or false");
+        else if (boolean->get())
+            wrong(key, *node, "true" + not_supported + "write false or leave it out");
+    }
+
+    [[nodiscard]] const toml::node* node(std::string_view key) const { return table_.get(key); }
+
+  private:
+    template <class T, class Parse>
+    bool element(std::string_view key, const toml::node& node, T& out, Parse parse) {
+        const auto* string = node.as_string();
+        if (!string) return wrong_type(key, node, "a string");
+        auto value = parse(std::string_view(string->get()));
+        if (!value) return wrong(key, node, value.error().line());
+        out = std::move(*value);
+        return true;
+    }
+
+    bool wrong(std::string_view key, const toml::node& node, const std::string& message) {
+        reader_.report(reader_.at(node), std::string(key) + ": " + message);
+        return false;
+    }
+
+    bool wrong_type(std::string_view key, const toml::node& node, const std::string& wanted) {
+        return wrong(key, node, "it must be " + wanted + ", not " + type_name(node));
+    }
+
+    void report_unknown(const toml::key& key, const toml::node& node) {
+        const bool is_section = node.is_table() || node.is_array_of_tables();
+        const auto where = is_section ? reader_.at(node) : reader_.at(key.source());
+        const bool top = schema_.label.empty();
+        auto message =
+            is_section ? "unknown section " + quote(key.str()) : "unknown key " + quote(key.str());
+        std::string homes;
+        for (const auto* other : sections)
+            if (std::find(other->keys.begin(), other->keys.end(), key.str()) != other->keys.end())
+                homes += (homes.empty() ? "" : " or ") + std::string(other->label);
+        const auto meant = nearest(key.str(), schema_.keys);
+        if (!homes.empty())
+            message +=
+                (top ? std::string() : " in " + std::string(schema_.label)) + ": it belongs to " + homes;
+        else if (!meant.empty())
+            message += ": did you mean \"" + std::string(meant) + "\"?";
+        else
+            message += ": " + (top ? std::string("a configuration") : std::string(schema_.label)) + " has " +
+                       joined(schema_.keys);
+        reader_.report(where, message);
+    }
+
+    Reader& reader_;
+    const toml::table& table_;
+    const Schema& schema_;
+};
+
+}  // namespace limpet::config

@@ -1,0 +1,182 @@
+// SPDX-License-Identifier: Apache-2.0
+// What only shows when values are seen together. Values that could not be read are empty here (a name) or
+// have port 0 (an address) and were reported already: they take no part.
+#include <algorithm>
+#include <map>
+#include <set>
+
+#include "config/config.h"
+#include "config/values.h"
+
+namespace limpet::config {
+namespace {
+
+class Validator {
+  public:
+    Validator(const Config& config, std::vector<Problem>& problems) : config_(config), problems_(problems) {}
+
+    void run() {
+        check_daemon();
+        check_dataplane();
+        check_listeners();
+        check_pools();
+        check_admin();
+    }
+
+  private:
+    void report(const Position& position, std::string message) {
+        Problem problem;
+        problem.position = position;
+        problem.message = std::move(message);
+        problems_.push_back(std::move(problem));
+    }
+
+    // Of a value, or of its section where the value has none.
+    static const Position& best(const Position& value, const Position& section) {
+        return value.line ? value : section;
+    }
+
+    static std::string first_seen(const Position& position) {
+        return position.line ? "the first one is in line " + std::to_string(position.line)
+                             : "use each only once";
+    }
+
+    // Reports a value that was there before.
+    template <class T>
+    void unique(std::map<T, Position>& seen, const T& value, const Position& position,
+                const std::string& what) {
+        const auto [entry, is_new] = seen.emplace(value, position);
+        if (!is_new) report(position, what + " is there twice: " + first_seen(entry->second));
+    }
+
+    void number(const std::string& name, std::int64_t value, Bounds<std::int64_t> allowed) {
+        if (!allowed.contain(value))
+            report({}, name + ": " + std::to_string(value) + " is out of range: it must be from " +
+                           std::to_string(allowed.low) + " to " + std::to_string(allowed.high));
+    }
+
+    template <class T>
+    void text(const std::string& name, const Result<T>& result) {
+        if (!result) report({}, name + ": " + result.error().line());
+    }
+
+    void check_daemon() {
+        const auto& daemon = config_.daemon;
+        number("workers", daemon.workers, bounds::workers);
+        text("socket", check_socket_path(daemon.socket));
+        const auto levels = log_level_names();
+        if (std::find(levels.begin(), levels.end(), daemon.log_level) == levels.end())
+            report({}, "log_level: " + unknown_word(daemon.log_level, levels).line());
+    }
+
+    void check_dataplane() {
+        const auto& dataplane = config_.dataplane;
+        std::set<std::string> seen;
+        for (const auto& name : dataplane.interfaces) {
+            text("interfaces", check_interface(name));
+            if (!seen.insert(name).second)
+                report({}, "interfaces has " + quote(name) + " twice: leave one of them out");
+        }
+        text("bpffs", check_absolute_path(dataplane.bpffs));
+        number("max_flows", dataplane.max_flows, bounds::max_flows);
+        text("source_ports", parse_port_range(std::to_string(dataplane.first_source_port) + "-" +
+                                              std::to_string(dataplane.last_source_port)));
+    }
+
+    void check_listeners() {
+        if (config_.listeners.empty())
+            report(
+                {},
+                "no [[listener]]: clients have nothing to connect to; add one with name, address and pool");
+        // Where a pool has no readable name, a listener's pool may well be that one.
+        const bool names_known = std::none_of(config_.pools.begin(), config_.pools.end(),
+                                              [](const Pool& pool) { return pool.name.empty(); });
+        std::vector<std::string_view> pools;
+        for (const auto& pool : config_.pools) pools.push_back(pool.name);
+        std::map<std::string, Position> names;
+        for (const auto& listener : config_.listeners) {
+            if (!listener.name.empty())
+                unique(names, listener.name, best(listener.name_position, listener.position),
+                       "listener " + quote(listener.name));
+            if (listener.address.port)
+                unique(listeners_, listener.address, best(listener.address_position, listener.position),
+                       "listener address " + quote(listener.address.text()));
+            const bool known = std::find(pools.begin(), pools.end(), listener.pool) != pools.end();
+            if (!listener.pool.empty() && !known && names_known && !pools.empty())
+                report(best(listener.pool_position, listener.position),
+                       "pool: " + unknown_word(listener.pool, pools).line());
+        }
+    }
+
+    void check_pools() {
+        if (config_.pools.empty())
+            report(
+                {},
+                "no [[pool]]: clients have nowhere to go; add one with a name and [[pool.broker]] sections");
+        std::map<std::string, Position> names;
+        for (const auto& pool : config_.pools) {
+            if (!pool.name.empty())
+                unique(names, pool.name, best(pool.name_position, pool.position), "pool " + quote(pool.name));
+            if (pool.stick_minimum > pool.stick_maximum)
+                report(pool.position, "stick_minimum is above stick_maximum (" +
+                                          duration_text(pool.stick_minimum) + ", " +
+                                          duration_text(pool.stick_maximum) + "): change one of them");
+            check_brokers(pool);
+        }
+    }
+
+    void check_brokers(const Pool& pool) {
+        const auto shown = pool.name.empty() ? std::string("this pool") : "pool " + quote(pool.name);
+        if (pool.brokers.empty()) {
+            report(pool.position, shown + " has no brokers: add a [[pool.broker]] with name and address");
+            return;
+        }
+        constexpr std::size_t most_brokers = 10'000;
+        if (pool.brokers.size() > most_brokers)
+            report(pool.position, shown + " has more than 10000 brokers: make two pools of it");
+        if (std::all_of(pool.brokers.begin(), pool.brokers.end(),
+                        [](const Broker& b) { return b.weight == 0; }))
+            report(pool.position, shown +
+                                      " gives every broker weight 0: no client could go anywhere; "
+                                      "give one of them a weight above 0");
+        std::map<std::string, Position> names;
+        std::map<Endpoint, Position> addresses;
+        for (const auto& broker : pool.brokers) {
+            if (!broker.name.empty())
+                unique(names, broker.name, best(broker.name_position, broker.position),
+                       "broker " + quote(broker.name) + " of " + shown);
+            if (!broker.address.port) continue;
+            const auto& position = best(broker.address_position, broker.position);
+            unique(addresses, broker.address, position,
+                   "broker address " + quote(broker.address.text()) + " of " + shown);
+            if (listeners_.contains(broker.address))
+                report(position,
+                       "broker address " + quote(broker.address.text()) +
+                           " is a listener of this configuration: connections would run in a circle");
+        }
+    }
+
+    void check_admin() {
+        if (config_.admin.http.empty()) return;
+        const auto endpoint = parse_admin_address(config_.admin.http);
+        if (!endpoint) {
+            report({}, "http: " + endpoint.error().line());
+            return;
+        }
+        if (const auto taken = listeners_.find(*endpoint); taken != listeners_.end())
+            report(taken->second, "listener address " + quote(endpoint->text()) +
+                                      " is the address of [admin] http too: give one of them another port");
+    }
+
+    const Config& config_;
+    std::vector<Problem>& problems_;
+    std::map<Endpoint, Position> listeners_;
+};
+
+}  // namespace
+
+void validate(const Config& config, std::vector<Problem>& problems) {
+    Validator(config, problems).run();
+}
+
+}  // namespace limpet::config
