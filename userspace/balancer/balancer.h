@@ -107,11 +107,17 @@ class Pool {
     [[nodiscard]] std::string name() const;
 
     /// Chooses a broker that is not among `tried`; nothing when all were tried or none exists. Chooses among
-    /// `up` brokers first, then among `down` ones (Why::last_resort), never a draining one unless it is the
-    /// client's remembered one... which then is forgotten only when another broker accepts. Does not count a
-    /// connection.
+    /// `up` brokers first, then among `down` ones (Why::last_resort), never a draining one. A broker of
+    /// weight 0 gets only clients that are remembered there. A remembered broker that is down, draining or
+    /// tried is not chosen, and forgotten only when another one accepts. Does not count a connection.
+    ///
+    /// Beside `sticky`, `hash` goes back to the broker where the key has a live connection, so that a client
+    /// that takes its session over finds it; keys that many clients share (user name, address) only while
+    /// that broker is within its bound. Clients without a key go to the least loaded broker.
     [[nodiscard]] std::optional<Choice> choose(const Client& client, std::span<const BrokerId> tried = {});
-    /// What choose() would answer, without moving any round robin, random or bounded-load state.
+    /// The broker where the key has a live connection (whatever the strategy, and also if that broker takes
+    /// no new clients), or else what choose() would answer now; moves no round robin, random or bounded-load
+    /// state.
     [[nodiscard]] std::optional<Choice> lookup(const Client& client) const;
 
     /// A connection to the broker begins and ends; the counts drive least connections and bounded load. Call
@@ -139,9 +145,12 @@ class Pool {
     void report_failure(BrokerId id, Clock::time_point now);
     void report_success(BrokerId id);
 
+    /// Drains a broker (it keeps its connections and takes no new clients) or ends that. update() keeps it.
+    void set_draining(BrokerId id, bool draining);
+
     /// Takes over a new specification: brokers are matched by name, those that stay keep id, counts and
-    /// memory; a change moves only the keys that it must. Brokers that left keep their counts until their
-    /// last connection ends.
+    /// memory; a change moves only the keys that it must. Brokers that left are draining until their last
+    /// connection ends; one that comes back under its name finds its memory again.
     void update(PoolSpec spec);
 
     [[nodiscard]] std::vector<BrokerView> brokers() const;
