@@ -1,0 +1,130 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Many at once: storms, ten thousand connections, and ten thousand handoffs under flood."""
+import collections
+
+from limpet_lab import checks, load
+from limpet_lab.process import LabError, wait_until
+from limpet_lab.scenario import scenario
+from limpet_lab.topology import broker_address, client_address, endpoint
+
+SPLICING = ("xdp", "tc")
+
+
+def _target(lab):
+    return endpoint(lab.listener, 1883)
+
+
+def _answered(result, count):
+    """Everybody heard CONNACK or was refused by name; nobody hangs and nobody was just dropped."""
+    named = result["served"] + sum(result["refused"].values())
+    if named != count or result["hung"] or result["failed"] or result["reset"] or result["closed"]:
+        raise LabError(f"of {count} clients: {result}")
+
+
+@scenario(modes=SPLICING, families=(4,), alone=True, timeout=150)
+def a_storm_of_15000_connects_meets_4096_descriptors(lab):
+    """Descriptors run out before anything else: accepting pauses and goes on, and every client is answered."""
+    lab.start(descriptors=4096)
+    halves = [load.mass(lab, 7500, [_target(lab)], f"storm-{half}-", rate=7500, timeout=60) for half in (0, 1)]
+    served = 0
+    for half in halves:
+        result = half.result(100)
+        _answered(result, 7500)
+        served += result["served"]
+    lab.gateway.wait_spliced(served, 20)
+    for half in halves:
+        pinged = half.tell("ping", 90)
+        if pinged["silent"] or pinged["lost"]:
+            raise LabError(f"after the storm: {pinged}")
+    for half in halves:
+        half.tell("leave")
+    checks.flows_end(lab.gateway, 20)
+
+
+@scenario(modes=("relay",), families=(4,), alone=True, timeout=120)
+def a_storm_in_relay_mode_is_served_in_turn(lab):
+    """A relay keeps two descriptors for each client: who leaves makes room for who waits."""
+    lab.start(descriptors=1024)
+    storm = load.mass(lab, 4000, [_target(lab)], "turn-", rate=4000, timeout=60, stay=0)
+    result = storm.result(100)
+    if result["left"] + sum(result["refused"].values()) != 4000:
+        raise LabError(f"of 4000 clients: {result}")
+    checks.no_connection_counted(lab.gateway, 20)
+
+
+@scenario(modes=SPLICING, families=(4,), alone=True, timeout=240, client_addresses=2)
+def ten_thousand_connections_stay_while_as_many_come_and_go(lab):
+    """All spliced, each at the broker that `lookup` names, no source port shared: none is lost."""
+    lab.start()
+    count = 10_000
+    stay = load.mass(lab, count, [_target(lab)], "stay-", rate=4000, source=client_address(4, 10), timeout=60)
+    _answered(stay.result(100), count)
+    checks.all_spliced(lab, count, 30)
+    flows = lab.gateway.flows()
+    if len({flow["client_id"] for flow in flows}) != count:
+        raise LabError(f"{count} clients, but flows list names {len({flow['client_id'] for flow in flows})}")
+    ports = collections.Counter((flow["source"], flow["broker"]) for flow in flows)
+    if shared := [pair for pair, users in ports.items() if users > 1]:
+        raise LabError(f"source ports are shared: {shared[:3]}")
+    for flow in flows[::50]:
+        if (named := lab.gateway.lookup(flow["client_id"])["broker"]) != flow["broker_name"]:
+            raise LabError(f"{flow['client_id']} is at {flow['broker_name']}, lookup says {named}")
+    passing = load.mass(lab, count, [_target(lab)], "pass-", window=500, source=client_address(4, 11), stay=0,
+                        timeout=60)
+    result = passing.result(100)
+    if result["left"] != count:
+        raise LabError(f"of those who come and go: {result}")
+    pinged = stay.tell("ping", 90)
+    if pinged["answered"] != count:
+        raise LabError(f"of those who stay: {pinged}")
+    lab.gateway.wait_spliced(count, 20)
+    stay.tell("leave")
+    wait_until(lambda: lab.gateway.flow_count() == 0, 20, "all flows are gone", step=0.2)
+
+
+def _flood(lab, count, at_once, seconds, **options):
+    """Clients and brokers stream random bytes at each other while their connections change hands."""
+    listen = ",".join(endpoint(broker_address(lab.family, number), 1883) for number in (1, 2, 3))
+    brokers = load.Generator(lab, "broker", "flood", "broker", "--listen", listen)
+    brokers.result(10)
+    lab.start_gateway()
+    words = [word for key, value in options.items() for word in (f"--{key.replace('_', '-')}", value)]
+    client = load.Generator(lab, "clients", "flood", "client", "--connect", _target(lab), "--count", count, "--at-once",
+                            at_once, *words)
+    seen = client.result(seconds)
+    return seen, brokers.finish()
+
+
+def _whole(lab, seen, count, least_spliced):
+    for side in seen:
+        if side["whole"] != count or side["connections"] != count or side["twice"]:
+            raise LabError(f"not every connection is whole: {seen}")
+    spliced = lab.gateway.status()["handoffs"]["count"]
+    if spliced < least_spliced:
+        raise LabError(f"only {spliced} of {count} were handed off: {lab.gateway.status()['reasons']}")
+
+
+@scenario(modes=SPLICING, alone=True, timeout=180)
+def handoff_loses_no_byte_under_flood(lab):
+    """10,000 handoffs between random streams in both directions, many of which begin before CONNACK: not one
+    byte lost, doubled or moved."""
+    count = 10_000 if lab.family == 4 else 2_000
+    seen = _flood(lab, count, 400, 150)
+    _whole(lab, seen, count, count)
+
+
+@scenario(modes=SPLICING, alone=True, timeout=240)
+def handoff_loses_no_byte_under_flood_and_loss(lab):
+    """The same with 2 % of the packets lost on both sides, so that retransmissions cross the handoff."""
+    count = 10_000 if lab.family == 4 else 2_000
+    lab.topology.lose(2)
+    seen = _flood(lab, count, 800, 200, bytes=8192)
+    lab.topology.lose(0)
+    _whole(lab, seen, count, count * 9 // 10)
+
+
+@scenario(modes=SPLICING, families=(4,), alone=True, timeout=90)
+def ends_during_the_handoff_lose_no_byte(lab):
+    """Both ends close as soon as they have said everything, often while the flow is in HOLD."""
+    seen = _flood(lab, 4_000, 200, 80, linger=0, bytes=2048)
+    _whole(lab, seen, 4_000, 0)
