@@ -7,6 +7,8 @@ import socket
 import threading
 
 import paho.mqtt.client as paho
+from paho.mqtt.packettypes import PacketTypes
+from paho.mqtt.properties import Properties
 
 from . import mqtt
 from .process import LabError, run
@@ -52,7 +54,7 @@ class Client:
         if version == mqtt.V5:
             arguments["clean_start"] = clean
             if session_seconds is not None:
-                arguments["properties"] = paho.Properties(paho.PacketTypes.CONNECT)
+                arguments["properties"] = Properties(PacketTypes.CONNECT)
                 arguments["properties"].SessionExpiryInterval = session_seconds
         with topology.inside("clients"):  # threads started here live there
             self.paho.connect(address, port, keepalive, **arguments)
