@@ -98,6 +98,8 @@ TEST(Update, gives_a_broker_that_comes_back_its_memory) {
         at[id_of(i)] = choice.name;
         disconnect(pool, id_of(i), choice.id, hours(1));
     }
+    // twice, because an id is given away at the second update after its broker left
+    pool.update(pool_of(Strategy::sticky, {{"b1", 1}}));
     pool.update(pool_of(Strategy::sticky, {{"b1", 1}, {"b4", 1}, {"b5", 1}}));
     for (const auto& [id, name] : at) {
         const auto choice = pool.choose(client_of(id)).value();
@@ -109,6 +111,31 @@ TEST(Update, gives_a_broker_that_comes_back_its_memory) {
         EXPECT_EQ(pool.choose(client_of(id))->name, name);
         EXPECT_EQ(pool.choose(client_of(id))->why, Why::remembered);
     }
+}
+
+TEST(Update, starts_afresh_with_a_broker_that_comes_back_but_knows_its_connections) {
+    Pool pool(pool_of(Strategy::sticky, equal(2)), 1);
+    const auto id = view(pool, "b2").id;
+    pool.begin_connection(id);
+    pool.set_draining(id, true);
+    pool.report_failure(id, Clock::now() + hours(1));
+    pool.update(pool_of(Strategy::sticky, equal(1)));
+    pool.update(pool_of(Strategy::sticky, equal(2)));
+    const auto back = view(pool, "b2");
+    EXPECT_EQ(back.id, id);
+    EXPECT_EQ(back.connections, 1U);
+    EXPECT_EQ(back.state, BrokerState::up) << "whoever adds it again wants it used";
+}
+
+TEST(Update, counts_no_connection_for_the_successor_of_a_broker_chosen_a_moment_ago) {
+    Pool pool(pool_of(Strategy::sticky, {{"old", 1}}), 1);
+    const auto choice = pool.choose(client_of("id")).value();
+    pool.update(pool_of(Strategy::sticky, {{"new", 1}}));
+    pool.begin_connection(choice.id);
+    pool.remember(pool.hash_key("id"), choice.id);
+    EXPECT_EQ(view(pool, "new").connections, 0U);
+    EXPECT_EQ(pool.lookup(client_of("id"))->why, Why::hashed)
+        << "what was learned of the old is not the new one's";
 }
 
 TEST(Update, uses_ids_again_so_that_churn_never_runs_out) {

@@ -148,7 +148,7 @@ TEST(StickTable, rounds_lifetimes_up_by_at_most_a_half_when_there_are_too_many) 
         table.connect(mix(i), 0);
         table.disconnect(mix(i), seconds(600 + i), start);
     }
-    for (std::uint64_t at = 700; at < 2 * many; at += 500) {
+    for (std::uint64_t at = 700; at < 600 + many; at += 500) {
         table.expire(start + seconds(at), SIZE_MAX);
         for (std::uint64_t i = 1; i <= many; ++i) {
             const auto lifetime = 600 + i;
@@ -159,6 +159,14 @@ TEST(StickTable, rounds_lifetimes_up_by_at_most_a_half_when_there_are_too_many) 
     }
     table.expire(start + seconds(600 + many), SIZE_MAX);
     EXPECT_EQ(table.size(), 0U) << "nothing is rounded beyond the longest allowed";
+}
+
+TEST(StickTable, takes_no_lifetime_for_longer_than_allowed) {
+    StickTable table(10, seconds(100));
+    table.connect(mix(1), 0);
+    table.disconnect(mix(1), seconds::max(), start);
+    EXPECT_EQ(table.expire(start + seconds(99), 10), 0U);
+    EXPECT_EQ(table.expire(start + seconds(100), 10), 1U);
 }
 
 TEST(StickTable, forgets_a_broker_but_not_who_is_connected_there) {
