@@ -13,6 +13,9 @@
 #include <bpf/bpf_endian.h>
 #include <bpf/bpf_helpers.h>
 #else
+#ifndef _DEFAULT_SOURCE
+#define _DEFAULT_SOURCE /* be16toh and its family */
+#endif
 #include <endian.h>
 #include <stdbool.h>
 #include <string.h>

@@ -63,7 +63,7 @@ LIMPET_INLINE int limpet_parse_tcp(void* tcp_begin, void* end, __u32 ip_header, 
  * key is filled whenever the result is not LIMPET_PARSE_OTHER. */
 LIMPET_INLINE int limpet_parse4(void* begin, void* end, __u32 length, struct limpet_packet* packet,
                                 struct limpet_key4* key) {
-    struct iphdr* ip = begin + ETH_HLEN;
+    struct iphdr* ip = (void*)((__u8*)begin + ETH_HLEN);
     if ((void*)(ip + 1) > end || length < ETH_HLEN + sizeof *ip) return LIMPET_PARSE_OTHER;
     if (ip->version != 4 || ip->ihl < 5 || ip->protocol != IPPROTO_TCP) return LIMPET_PARSE_OTHER;
     if (ip->frag_off & bpf_htons(0x1fff)) return LIMPET_PARSE_OTHER;
@@ -74,7 +74,7 @@ LIMPET_INLINE int limpet_parse4(void* begin, void* end, __u32 length, struct lim
     key->destination = ip->daddr;
     if (ip->ihl != 5) {
         __u32 header = (__u32)ip->ihl * 4;
-        struct tcphdr* tcp = (void*)ip + header;
+        struct tcphdr* tcp = (void*)((__u8*)ip + header);
         if ((void*)(tcp + 1) > end) return LIMPET_PARSE_OTHER;
         key->source_port = tcp->source;
         key->destination_port = tcp->dest;
@@ -90,7 +90,7 @@ LIMPET_INLINE int limpet_parse4(void* begin, void* end, __u32 length, struct lim
 
 LIMPET_INLINE int limpet_parse6(void* begin, void* end, __u32 length, struct limpet_packet* packet,
                                 struct limpet_key6* key) {
-    struct ipv6hdr* ip = begin + ETH_HLEN;
+    struct ipv6hdr* ip = (void*)((__u8*)begin + ETH_HLEN);
     if ((void*)(ip + 1) > end || length < ETH_HLEN + sizeof *ip) return LIMPET_PARSE_OTHER;
     if (ip->version != 6) return LIMPET_PARSE_OTHER;
     __builtin_memcpy(key->source, &ip->saddr, 16);

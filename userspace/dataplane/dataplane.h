@@ -92,6 +92,11 @@ class Dataplane {
     [[nodiscard]] std::string note() const;  ///< what is missing and what was done instead; empty: nothing
     [[nodiscard]] std::vector<InterfaceView> interfaces() const;
 
+    /// Key of client hashes; kept with the maps, so that it outlives the daemon.
+    [[nodiscard]] std::uint64_t hash_seed() const;
+    /// Sockets of spliced connections that stay open for their grace: descriptors that will come back soon.
+    [[nodiscard]] std::size_t grace_descriptors() const;
+
     /// Spliced connections now (a pair that is ACTIVE or CLOSING counts once).
     [[nodiscard]] std::uint64_t flow_count() const;
     /// Walks the flows; `visit` returns false to stop. Reads the maps as they are: not a snapshot.

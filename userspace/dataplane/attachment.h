@@ -1,0 +1,24 @@
+// SPDX-License-Identifier: Apache-2.0
+// Programs on interfaces: attached by netlink, so that they outlive the daemon and its mount namespace, and
+// replaced atomically.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "dataplane/bpf_object.h"
+#include "dataplane/dataplane.h"
+#include "dataplane/interfaces.h"
+
+namespace limpet::dataplane {
+
+/// Attaches TC on both sides, and native XDP where `mode` wants it and the device has it. The view says what
+/// came of it; an interface on which TC cannot be attached has the mode relay.
+[[nodiscard]] InterfaceView attach(const Interface& interface, Mode mode, const BpfObject& object);
+/// Removes programs of ours; others' stay.
+void detach(const Interface& interface);
+/// The id of our TC ingress program on this interface; 0: none.
+[[nodiscard]] std::uint32_t attached_program(const Interface& interface);
+
+}  // namespace limpet::dataplane

@@ -1,0 +1,294 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "dataplane/dataplane.h"
+
+#include <bpf/bpf.h>
+#include <bpf/libbpf.h>
+#include <spdlog/spdlog.h>
+#include <sys/random.h>
+
+#include <algorithm>
+#include <bit>
+#include <ctime>
+
+#include "dataplane/adoption.h"
+#include "dataplane/attachment.h"
+#include "dataplane/state.h"
+
+namespace limpet::dataplane {
+namespace {
+
+constexpr unsigned hold_steps = 4;  // buckets for each power of two
+
+std::vector<Interface> wanted_interfaces(const Options& options, std::string& note) {
+    if (options.interfaces.empty()) return addressed_interfaces();
+    std::vector<Interface> found;
+    for (const auto& name : options.interfaces) {
+        auto interface = find_interface(name);
+        if (interface)
+            found.push_back(*interface);
+        else
+            note = interface.error().line();
+    }
+    return found;
+}
+
+/// Settings of new maps, or those of adopted ones.
+Result<limpet_settings> settle_settings(const BpfObject& object) {
+    const std::uint32_t zero = 0;
+    limpet_settings settings{};
+    if (bpf_map_lookup_elem(object.map("limpet_setting"), &zero, &settings) != 0)
+        return fail_errno("reading the data path's settings", errno);
+    if (settings.abi_version != 0) return settings;
+    settings.abi_version = LIMPET_ABI_VERSION;
+    settings.network_namespace = network_namespace();
+    settings.started = static_cast<std::uint64_t>(std::time(nullptr));
+    if (getrandom(settings.hash_key, sizeof settings.hash_key, 0) != sizeof settings.hash_key)
+        return fail_errno("drawing a random key", errno);
+    if (bpf_map_update_elem(object.map("limpet_setting"), &zero, &settings, BPF_ANY) != 0)
+        return fail_errno("writing the data path's settings", errno);
+    return settings;
+}
+
+Result<void> make_rings(Kernel& kernel, unsigned workers) {
+    for (std::uint32_t worker = 0; worker < workers; ++worker) {
+        auto parking = Parking::create();
+        if (!parking) return std::unexpected(parking.error());
+        const int ring = (*parking)->ring();
+        if (bpf_map_update_elem(kernel.object.map("limpet_parking"), &worker, &ring, BPF_ANY) != 0)
+            return fail_errno("handing a parking ring to the data path", errno);
+        kernel.parking.push_back(std::move(*parking));
+    }
+    return {};
+}
+
+Result<void> start_kernel(Dataplane::State& state) {
+    quiet_libbpf();
+    if (state.options.start_fresh)
+        if (auto removed = remove_leftover(state.options.bpffs); !removed) return removed;
+    auto adopted = find_lasting_maps(state.options);
+    if (!adopted) return std::unexpected(adopted.error());
+    auto object = BpfObject::load(state.options.max_flows, *adopted);
+    if (!object) return std::unexpected(object.error());
+    auto settings = settle_settings(*object);
+    if (!settings) return std::unexpected(settings.error());
+    state.seed = settings->hash_key[0];
+    auto sender = RawSender::open();
+    if (!sender) return std::unexpected(sender.error());
+    auto kernel = std::make_unique<Kernel>(std::move(*object), std::move(*sender));
+    if (auto rings = make_rings(*kernel, state.options.workers); !rings) return rings;
+    kernel->janitor = std::make_unique<Janitor>(state.options, kernel->maps, state.ports, kernel->sender,
+                                                kernel->object.map("limpet_events"));
+    kernel->janitor->adopt();
+
+    for (const auto& interface : wanted_interfaces(state.options, state.note)) {
+        auto view = attach(interface, state.options.mode, kernel->object);
+        if (view.mode == Mode::xdp || (view.mode == Mode::tc && state.mode == Mode::relay))
+            state.mode = view.mode;
+        state.views.push_back(std::move(view));
+    }
+    if (state.mode == Mode::relay) {
+        if (state.note.empty())
+            state.note =
+                state.views.empty() ? "no Ethernet interface has an address" : state.views.front().note;
+        return fail(state.note);
+    }
+    if (auto pinned = pin_maps(state.options.bpffs, kernel->object); !pinned)
+        state.note = pinned.error().line() + " (the attached programs keep the connections all the same)";
+    state.kernel = std::move(kernel);
+    return {};
+}
+
+}  // namespace
+
+std::string_view mode_name(Mode mode) {
+    switch (mode) {
+        case Mode::automatic:
+            return "auto";
+        case Mode::xdp:
+            return "xdp";
+        case Mode::tc:
+            return "tc";
+        case Mode::relay:
+            return "relay";
+    }
+    return "relay";
+}
+
+bool HostView::is_own(const IpAddress& address) const {
+    if (address.is_loopback()) return true;
+    const std::lock_guard guard(mutex_);
+    return std::find(own_.begin(), own_.end(), address) != own_.end();
+}
+
+Result<Route> HostView::route(const IpAddress& destination) {
+    const Endpoint key{destination, 0};
+    {
+        const std::lock_guard guard(mutex_);
+        if (const auto found = routes_.find(key); found != routes_.end()) return found->second;
+    }
+    auto route = route_to(destination);
+    if (!route) return route;
+    const std::lock_guard guard(mutex_);
+    routes_.emplace(key, *route);
+    return route;
+}
+
+void HostView::refresh() {
+    auto own = own_addresses();
+    const std::lock_guard guard(mutex_);
+    own_ = std::move(own);
+    routes_.clear();
+}
+
+void Dataplane::State::record_hold(std::chrono::nanoseconds time) {
+    const auto microseconds = std::max<std::uint64_t>(1, static_cast<std::uint64_t>(time.count()) / 1000);
+    const auto power = static_cast<unsigned>(std::bit_width(microseconds)) - 1;
+    const auto step = static_cast<unsigned>(((microseconds << 2) >> power) & 3);
+    const auto bucket = std::min<std::size_t>(hold_buckets.size() - 1, power * hold_steps + step);
+    hold_buckets[bucket].fetch_add(1, std::memory_order_relaxed);
+}
+
+void Dataplane::State::follow_interfaces() {
+    host.refresh();
+    std::string ignored;
+    const std::lock_guard guard(views_mutex);
+    for (const auto& interface : wanted_interfaces(options, ignored)) {
+        const auto known = std::find_if(views.begin(), views.end(), [&](const auto& view) {
+            return view.name == interface.name && view.index == interface.index;
+        });
+        if (known != views.end()) continue;
+        std::erase_if(views, [&](const auto& view) { return view.name == interface.name; });
+        views.push_back(attach(interface, options.mode, kernel->object));
+        spdlog::info("interface {} appeared: {}", interface.name, mode_name(views.back().mode));
+    }
+}
+
+Dataplane::Dataplane(std::unique_ptr<State> state) : state_(std::move(state)) {}
+
+Dataplane::~Dataplane() = default;
+
+Result<std::unique_ptr<Dataplane>> Dataplane::start(Options options) {
+    auto state = std::make_unique<State>(std::move(options));
+    state->host.refresh();
+    if (state->options.mode != Mode::relay) {
+        if (auto started = start_kernel(*state); !started) {
+            if (state->options.mode != Mode::automatic && !state->options.interfaces.empty())
+                for (const auto& name : state->options.interfaces)
+                    if (auto interface = find_interface(name); !interface)
+                        return std::unexpected(interface.error());
+            state->note = started.error().line();
+            state->mode = Mode::relay;
+            state->kernel.reset();
+        }
+    }
+    if (state->seed == 0 && getrandom(&state->seed, sizeof state->seed, 0) != sizeof state->seed)
+        state->seed = 1;
+    auto* inside = state.get();
+    std::unique_ptr<Dataplane> dataplane(new Dataplane(std::move(state)));
+    if (inside->kernel) {
+        inside->kernel->janitor->on_tick([inside] { inside->follow_interfaces(); });
+        inside->kernel->janitor->start();
+    }
+    return dataplane;
+}
+
+Mode Dataplane::mode() const {
+    return state_->mode;
+}
+
+std::string Dataplane::note() const {
+    return state_->note;
+}
+
+std::vector<InterfaceView> Dataplane::interfaces() const {
+    const std::lock_guard guard(state_->views_mutex);
+    return state_->views;
+}
+
+std::uint64_t Dataplane::hash_seed() const {
+    return state_->seed;
+}
+
+std::uint64_t Dataplane::flow_count() const {
+    return state_->kernel ? state_->kernel->janitor->flow_count() : 0;
+}
+
+std::size_t Dataplane::grace_descriptors() const {
+    return state_->kernel ? state_->kernel->janitor->grace_descriptors() : 0;
+}
+
+void Dataplane::for_each_flow(const std::function<bool(const FlowView&)>& visit) const {
+    if (!state_->kernel) return;
+    const auto& maps = state_->kernel->maps;
+    const auto now = tick_now();
+    maps.visit_all([&](const FlowKey& key, const FlowEntry& client) {
+        if (!client.is_client_leg() || !client.is_spliced()) return true;
+        const auto broker = maps.read(client.peer_key());
+        return !broker || !broker->is_spliced() || visit(view_of(key, client, *broker, now));
+    });
+}
+
+bool Dataplane::kill_flow(const Endpoint& client, const Endpoint& listener) {
+    if (!state_->kernel || client.address.family != listener.address.family) return false;
+    return state_->kernel->janitor->kill(FlowKey::make(client, listener), LIMPET_REASON_END_KILLED);
+}
+
+void Dataplane::on_flow_end(std::function<void(const FlowEnd&)> handler) {
+    if (!state_->kernel) return;
+    auto* inside = state_.get();
+    state_->kernel->janitor->on_flow_end([inside, handler = std::move(handler)](const FlowEnd& end) {
+        inside->count(end.reason);
+        handler(end);
+    });
+}
+
+std::array<std::uint64_t, LIMPET_REASON_COUNT> Dataplane::counters() const {
+    std::array<std::uint64_t, LIMPET_REASON_COUNT> totals{};
+    const int cpus = libbpf_num_possible_cpus();
+    std::vector<std::uint64_t> values(cpus > 0 ? static_cast<std::size_t>(cpus) : 1);
+    for (std::uint32_t reason = 0; reason < LIMPET_REASON_COUNT; ++reason) {
+        totals[reason] = state_->counters[reason].load(std::memory_order_relaxed);
+        if (!state_->kernel) continue;
+        if (bpf_map_lookup_elem(state_->kernel->object.map("limpet_counters"), &reason, values.data()) != 0)
+            continue;
+        for (const auto value : values) totals[reason] += value;
+    }
+    return totals;
+}
+
+void Dataplane::count(Reason reason) {
+    state_->count(reason);
+}
+
+Dataplane::HoldTimes Dataplane::hold_times() const {
+    HoldTimes times;
+    std::array<std::uint64_t, 64> buckets{};
+    for (std::size_t at = 0; at < buckets.size(); ++at) {
+        buckets[at] = state_->hold_buckets[at].load(std::memory_order_relaxed);
+        times.count += buckets[at];
+    }
+    const auto quantile = [&](double share) {
+        std::uint64_t sum = 0;
+        for (std::size_t at = 0; at < buckets.size(); ++at) {
+            sum += buckets[at];
+            if (sum != 0 && static_cast<double>(sum) >= share * static_cast<double>(times.count)) {
+                const auto power = static_cast<double>(1ULL << (at / hold_steps));
+                return power * (1.0 + static_cast<double>(at % hold_steps + 1) / hold_steps);
+            }
+        }
+        return 0.0;
+    };
+    times.p50 = quantile(0.5);
+    times.p99 = quantile(0.99);
+    times.p999 = quantile(0.999);
+    return times;
+}
+
+void Dataplane::detach() {
+    if (!state_->kernel) return;
+    for (const auto& view : interfaces())
+        if (const auto interface = find_interface(view.name)) dataplane::detach(*interface);
+    remove_pins(state_->options.bpffs);
+}
+
+}  // namespace limpet::dataplane

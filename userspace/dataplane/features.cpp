@@ -1,0 +1,126 @@
+// SPDX-License-Identifier: Apache-2.0
+// What this kernel and its devices can do, found by trying, not by version.
+#include <bpf/bpf.h>
+#include <bpf/libbpf.h>
+#include <linux/if_link.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <unistd.h>
+
+#include <cstring>
+
+#include "dataplane/bpf_object.h"
+#include "dataplane/dataplane.h"
+#include "dataplane/interfaces.h"
+
+namespace limpet::dataplane {
+namespace {
+
+Feature from_probe(std::string name, int result, std::string detail) {
+    Feature feature{std::move(name), result == 1, std::move(detail)};
+    if (result < 0) feature.detail = std::strerror(-result);
+    return feature;
+}
+
+Feature repair_feature() {
+    const Fd socket(::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0));
+    const int on = 1;
+    Feature feature{"repair", false, "sockets hand their connections over (TCP_REPAIR)"};
+    feature.available = setsockopt(socket.get(), IPPROTO_TCP, TCP_REPAIR, &on, sizeof on) == 0;
+    if (!feature.available) feature.detail = std::string(std::strerror(errno)) + ": give CAP_NET_ADMIN";
+    return feature;
+}
+
+Feature tls_feature() {
+    const Fd socket(::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0));
+    Feature feature{"ktls", false, "TLS records in the kernel"};
+    // An unconnected socket is refused with ENOTCONN where the protocol is known, with ENOENT where it is
+    // not.
+    feature.available = setsockopt(socket.get(), IPPROTO_TCP, TCP_ULP, "tls", 4) == 0 || errno == ENOTCONN;
+    if (!feature.available) feature.detail = "not in this kernel: TLS is done in userspace";
+    return feature;
+}
+
+/// libxdp's dispatcher lets several XDP programs share a device; it needs programs that replace a function.
+Feature dispatcher_feature() {
+    Feature feature{"dispatcher", false, "several XDP programs on one device (libxdp)"};
+    feature.available = libbpf_probe_bpf_prog_type(BPF_PROG_TYPE_EXT, nullptr) == 1;
+    if (!feature.available)
+        feature.detail = "the kernel refuses programs of type EXT: one XDP program a device";
+    return feature;
+}
+
+Feature xdp_feature(const Interface& interface) {
+    Feature feature{"xdp-native " + interface.name, false, "driver " + interface.driver};
+    bpf_insn code[] = {{BPF_ALU64 | BPF_MOV | BPF_K, 0, 0, 0, XDP_PASS}, {BPF_JMP | BPF_EXIT, 0, 0, 0, 0}};
+    const Fd program(bpf_prog_load(BPF_PROG_TYPE_XDP, "limpet_probe", "GPL", code, 2, nullptr));
+    if (!program) {
+        feature.detail = std::string("loading: ") + std::strerror(errno);
+        return feature;
+    }
+    const auto index = static_cast<int>(interface.index);
+    const int result =
+        bpf_xdp_attach(index, program.get(), XDP_FLAGS_DRV_MODE | XDP_FLAGS_UPDATE_IF_NOEXIST, nullptr);
+    if (result == 0) {
+        bpf_xdp_attach_opts options{};
+        options.sz = sizeof options;
+        options.old_prog_fd = program.get();
+        bpf_xdp_detach(index, XDP_FLAGS_DRV_MODE | XDP_FLAGS_REPLACE, &options);
+        feature.available = true;
+    } else if (result == -EBUSY || result == -EEXIST) {
+        feature.available = true;
+        feature.detail += ", a program is attached";
+    } else {
+        feature.detail += std::string(": ") + std::strerror(-result);
+    }
+    return feature;
+}
+
+}  // namespace
+
+std::pair<Mode, std::string> automatic_mode(const std::string& name) {
+    const auto interface = find_interface(name);
+    if (!interface) return {Mode::relay, interface.error().what};
+    if (!interface->ethernet) return {Mode::relay, "not an Ethernet device"};
+    if (interface->driver == "veth" || interface->driver == "bridge")
+        return {Mode::tc, "on a " + interface->driver + " device TC keeps large segments whole, XDP cannot"};
+    if (!interface->forwarding)
+        return {Mode::tc, "IP forwarding is off, without which XDP cannot look up routes"};
+    return {Mode::xdp, "native XDP where the driver has it, TC otherwise"};
+}
+
+std::vector<Feature> probe_features(const std::vector<std::string>& names) {
+    quiet_libbpf();
+    std::vector<Feature> features;
+    features.push_back({"root", geteuid() == 0, geteuid() == 0 ? "" : "run as root"});
+    features.push_back(
+        {"btf", access("/sys/kernel/btf/vmlinux", R_OK) == 0, "the kernel describes its types"});
+    features.push_back(from_probe("tc", libbpf_probe_bpf_prog_type(BPF_PROG_TYPE_SCHED_CLS, nullptr),
+                                  "programs on the traffic control hooks: the whole data path"));
+    features.push_back(from_probe("xdp", libbpf_probe_bpf_prog_type(BPF_PROG_TYPE_XDP, nullptr),
+                                  "programs in the driver: the data path's accelerator"));
+    features.push_back(from_probe("ringbuf", libbpf_probe_bpf_map_type(BPF_MAP_TYPE_RINGBUF, nullptr),
+                                  "ring buffers, for packets that are parked"));
+    features.push_back(repair_feature());
+    features.push_back(tls_feature());
+    features.push_back(dispatcher_feature());
+    std::vector<Interface> interfaces;
+    if (names.empty()) interfaces = addressed_interfaces();
+    for (const auto& name : names) {
+        if (const auto interface = find_interface(name))
+            interfaces.push_back(*interface);
+        else
+            features.push_back({"interface " + name, false, interface.error().line()});
+    }
+    for (const auto& interface : interfaces) {
+        features.push_back(xdp_feature(interface));
+        features.push_back({"forwarding " + interface.name, interface.forwarding,
+                            interface.forwarding ? "" : "off: XDP would leave everything to TC"});
+        const auto [mode, why] = automatic_mode(interface.name);
+        features.push_back(
+            {"auto " + interface.name, mode != Mode::relay, std::string(mode_name(mode)) + ": " + why});
+    }
+    return features;
+}
+
+}  // namespace limpet::dataplane

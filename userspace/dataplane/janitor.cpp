@@ -1,0 +1,300 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "dataplane/janitor.h"
+
+#include <bpf/libbpf.h>
+#include <poll.h>
+#include <spdlog/spdlog.h>
+#include <sys/eventfd.h>
+
+#include <algorithm>
+#include <array>
+#include <cstring>
+
+namespace limpet::dataplane {
+namespace {
+
+std::chrono::milliseconds ticks_to_time(std::uint32_t ticks) {
+    return std::chrono::milliseconds(ticks * nanoseconds_per_tick / 1'000'000);
+}
+
+}  // namespace
+
+Janitor::Janitor(const Options& options, FlowMaps& maps, SourcePorts& ports, RawSender& sender, int events)
+    : options_(options),
+      maps_(maps),
+      ports_(ports),
+      sender_(sender),
+      wake_(eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)) {
+    events_ = ring_buffer__new(events, &Janitor::handle_event, this, nullptr);
+}
+
+Janitor::~Janitor() {
+    stop_ = true;
+    wake();
+    if (thread_.joinable()) thread_.join();
+    ring_buffer__free(events_);
+}
+
+void Janitor::start() {
+    next_sweep_ = next_tick_ = Clock::now();
+    thread_ = std::thread([this] { run(); });
+}
+
+void Janitor::on_flow_end(std::function<void(const FlowEnd&)> handler) {
+    const std::lock_guard guard(mutex_);
+    handler_ = std::move(handler);
+}
+
+void Janitor::wake() const {
+    [[maybe_unused]] const int result = eventfd_write(wake_.get(), 1);
+}
+
+void Janitor::keep_for_grace(Fd socket) {
+    bool first = false;
+    {
+        const std::lock_guard guard(mutex_);
+        first = graces_.empty();
+        graces_.emplace_back(Clock::now() + socket_grace, std::move(socket));
+    }
+    descriptors_.fetch_add(1, std::memory_order_relaxed);
+    if (first) wake();
+}
+
+void Janitor::remove_later(const FlowKey& key, std::uint32_t generation, bool broker_leg) {
+    const std::lock_guard guard(mutex_);
+    removals_.push_back({Clock::now() + options_.retire_grace, key, generation, broker_leg});
+}
+
+void Janitor::watch_closing(const FlowPair& pair) {
+    const std::lock_guard guard(mutex_);
+    checks_.push_back({Clock::now() + options_.closing_timeout, pair});
+}
+
+void Janitor::run() {
+    while (!stop_) {
+        int timeout = 1000;
+        {
+            const std::lock_guard guard(mutex_);
+            if (!graces_.empty() || !kills_.empty())
+                timeout = 10;
+            else if (!removals_.empty() || !checks_.empty() || cursor_.started)
+                timeout = 100;
+        }
+        std::array<pollfd, 2> descriptors{
+            {{ring_buffer__epoll_fd(events_), POLLIN, 0}, {wake_.get(), POLLIN, 0}}};
+        ::poll(descriptors.data(), descriptors.size(), timeout);
+        eventfd_t ignored = 0;
+        eventfd_read(wake_.get(), &ignored);
+        ring_buffer__consume(events_);
+        const auto now = Clock::now();
+        close_due(now);
+        std::vector<std::pair<FlowKey, Reason>> kills;
+        std::vector<FlowPair> due;
+        {
+            const std::lock_guard guard(mutex_);
+            kills.swap(kills_);
+            while (!checks_.empty() && checks_.front().due <= now) {
+                due.push_back(checks_.front().pair);
+                checks_.pop_front();
+            }
+        }
+        for (const auto& pair : due) check_closing(pair, now);
+        remove_due(now);
+        if (now >= next_sweep_) sweep(now);
+        if (now >= next_tick_) {
+            next_tick_ = now + std::chrono::seconds(1);
+            if (tick_) tick_();
+        }
+    }
+    const std::lock_guard guard(mutex_);
+    graces_.clear();
+}
+
+int Janitor::handle_event(void* context, void* data, std::size_t size) {
+    if (size < sizeof(limpet_event)) return 0;
+    limpet_event event;
+    std::memcpy(&event, data, sizeof event);
+    FlowKey key;
+    key.family = event.family;
+    std::memcpy(key.bytes.data(), event.key, key.bytes.size());
+    static_cast<Janitor*>(context)->take_event(key, event.state, static_cast<Reason>(event.reason));
+    return 0;
+}
+
+std::optional<FlowPair> Janitor::pair_of(const FlowKey& key, const FlowEntry& entry) const {
+    if (entry.source.port == 0) return std::nullopt;  // was never ACTIVE
+    return entry.is_client_leg() ? FlowPair{key, entry.peer_key()} : FlowPair{entry.peer_key(), key};
+}
+
+void Janitor::take_event(const FlowKey& key, std::uint8_t state, Reason reason) {
+    const auto entry = maps_.read(key);
+    if (!entry) return;
+    const auto pair = pair_of(key, *entry);
+    if (!pair) return;
+    if (state == LIMPET_STATE_CLOSING)
+        watch_closing(*pair);
+    else if (state == LIMPET_STATE_RETIRED && entry->flow.state == LIMPET_STATE_RETIRED)
+        end(*pair, reason);
+}
+
+void Janitor::check_closing(const FlowPair& pair, Clock::time_point now) {
+    const auto client = maps_.read(pair.client);
+    const auto broker = maps_.read(pair.broker);
+    if (!client || !broker) return;
+    if (client->flow.state != LIMPET_STATE_CLOSING || broker->flow.state != LIMPET_STATE_CLOSING) return;
+    const auto present = tick_now();
+    const auto silence = ticks_to_time(std::min(present - client->flow.tick, present - broker->flow.tick));
+    if (silence + std::chrono::milliseconds(20) < options_.closing_timeout) {
+        const std::lock_guard guard(mutex_);
+        checks_.push_back({now + options_.closing_timeout - silence, pair});
+        return;
+    }
+    end(pair, static_cast<Reason>(client->flow.close_reason));
+}
+
+void Janitor::end(const FlowPair& pair, Reason reason) {
+    const auto client = maps_.read(pair.client);
+    const auto broker = maps_.read(pair.broker);
+    std::function<void(const FlowEnd&)> handler;
+    {
+        const std::lock_guard guard(mutex_);
+        if (!ended_.emplace(pair.client, Clock::now()).second) return;  // told twice
+        handler = handler_;
+    }
+    maps_.retire(pair.client, 0, reason);
+    maps_.retire(pair.broker, 0, reason);
+    remove_later(pair.client, client ? client->flow.created : 0, false);
+    remove_later(pair.broker, broker ? broker->flow.created : 0, true);
+    flows_.fetch_sub(1, std::memory_order_relaxed);
+    if (!handler) return;
+    FlowEnd ended;
+    ended.client = pair.client.source();
+    ended.listener = pair.client.destination();
+    ended.broker = pair.broker.source();
+    if (client) {
+        ended.client_hash = client->flow.client_hash;
+        ended.stick_seconds = client->flow.stick_seconds;
+    }
+    ended.reason = reason;
+    handler(ended);
+}
+
+void Janitor::settle(const FlowKey& client_key) {
+    const auto entry = maps_.read(client_key);
+    if (entry && entry->flow.state == LIMPET_STATE_RETIRED &&
+        entry->flow.close_reason == LIMPET_REASON_END_SYN) {
+        if (const auto pair = pair_of(client_key, *entry)) end(*pair, LIMPET_REASON_END_SYN);
+    }
+    const std::lock_guard guard(mutex_);
+    ended_.erase(client_key);
+}
+
+void Janitor::reset_both(const FlowPair& pair, const FlowEntry& client, const FlowEntry& broker) {
+    // What an end expects next is the last ACK number that it sent; so its entry knows it.
+    sender_.send_reset(pair.client.destination(), pair.client.source(), client.flow.note_ack,
+                       client.flow.note_sequence_end);
+    sender_.send_reset(pair.broker.destination(), pair.broker.source(), broker.flow.note_ack,
+                       broker.flow.note_sequence_end);
+}
+
+bool Janitor::kill(const FlowKey& client_key, Reason reason) {
+    const auto client = maps_.read(client_key);
+    if (!client || !client->is_spliced() || !client->is_client_leg()) return false;
+    const auto pair = pair_of(client_key, *client);
+    const auto broker = maps_.read(pair->broker);
+    if (!broker) return false;
+    // Retired first: what the ends still say after the RST is answered by the host as for a stranger.
+    end(*pair, reason);
+    reset_both(*pair, *client, *broker);
+    return true;
+}
+
+void Janitor::close_due(Clock::time_point now) {
+    std::vector<Fd> closing;
+    {
+        const std::lock_guard guard(mutex_);
+        while (!graces_.empty() && graces_.front().first <= now) {
+            closing.push_back(std::move(graces_.front().second));
+            graces_.pop_front();
+        }
+    }
+    descriptors_.fetch_sub(closing.size(), std::memory_order_relaxed);
+}
+
+void Janitor::remove_due(Clock::time_point now) {
+    std::vector<Removal> due;
+    {
+        const std::lock_guard guard(mutex_);
+        while (!removals_.empty() && removals_.front().due <= now) {
+            due.push_back(removals_.front());
+            removals_.pop_front();
+        }
+    }
+    for (const auto& removal : due) {
+        maps_.remove(removal.key, removal.generation);
+        if (removal.broker_leg)
+            ports_.give_back(removal.key.destination().address, removal.key.source(),
+                             removal.key.destination().port);
+        const std::lock_guard guard(mutex_);
+        ended_.erase(removal.key);
+    }
+}
+
+void Janitor::sweep(Clock::time_point now) {
+    if (maps_.visit(cursor_, sweep_piece, [this](const FlowKey& key, const FlowEntry& entry) {
+            visit(key, entry);
+            return true;
+        }))
+        return;  // the rest in the next round
+    const bool first_family = cursor_.family == 4;
+    cursor_ = {};
+    cursor_.family = first_family ? 6 : 4;
+    if (!first_family) next_sweep_ = now + sweep_interval;
+}
+
+void Janitor::visit(const FlowKey& key, const FlowEntry& entry) {
+    const auto& flow = entry.flow;
+    if (!entry.is_client_leg()) return;
+    if (flow.state == LIMPET_STATE_ACTIVE && flow.idle_ticks != 0 &&
+        tick_now() - flow.tick > flow.idle_ticks && tick_now() - flow.tick < (1U << 31)) {
+        kill(key, LIMPET_REASON_END_IDLE);
+        return;
+    }
+    // An event may have been lost; then this walk is the one to find what it told of.
+    const auto pair = pair_of(key, entry);
+    if (!pair) return;
+    if (flow.state == LIMPET_STATE_CLOSING &&
+        ticks_to_time(tick_now() - flow.tick) > 2 * options_.closing_timeout)
+        check_closing(*pair, Clock::now());
+    else if (flow.state == LIMPET_STATE_RETIRED && flow.client_hash != 0 &&
+             ticks_to_time(tick_now() - flow.tick) > 2 * options_.retire_grace + sweep_interval)
+        end(*pair, static_cast<Reason>(flow.close_reason));
+}
+
+void Janitor::adopt() {
+    std::vector<std::pair<FlowKey, FlowEntry>> orphans;
+    std::uint64_t adopted = 0;
+    maps_.visit_all([&](const FlowKey& key, const FlowEntry& entry) {
+        const auto peer = entry.is_spliced() ? maps_.read(entry.peer_key()) : std::nullopt;
+        if (!peer || !peer->is_spliced()) {
+            orphans.emplace_back(key, entry);
+            return true;
+        }
+        if (!entry.is_client_leg()) return true;
+        ++adopted;
+        const auto broker_key = entry.peer_key();
+        ports_.adopt(broker_key.destination().address, broker_key.source(), broker_key.destination().port);
+        if (entry.flow.state == LIMPET_STATE_CLOSING) watch_closing({key, broker_key});
+        return true;
+    });
+    for (const auto& [key, entry] : orphans) {
+        maps_.retire(key, 0, LIMPET_REASON_END_ORPHAN);
+        maps_.remove(key, 0);
+    }
+    flows_ = adopted;
+    if (adopted != 0 || !orphans.empty())
+        spdlog::info("took over {} spliced connections of an earlier daemon, removed {} unfinished entries",
+                     adopted, orphans.size());
+}
+
+}  // namespace limpet::dataplane

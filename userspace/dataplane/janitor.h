@@ -1,0 +1,129 @@
+// SPDX-License-Identifier: Apache-2.0
+// What ends, ends here, on one thread: flows whose ends closed, flows that fell silent, entries in their
+// grace, sockets that wait in repair mode, and what an earlier daemon left half done.
+#pragma once
+
+#include <atomic>
+#include <chrono>
+#include <deque>
+#include <functional>
+#include <mutex>
+#include <thread>
+#include <unordered_map>
+#include <vector>
+
+#include "base/fd.h"
+#include "dataplane/dataplane.h"
+#include "dataplane/flow_maps.h"
+#include "dataplane/raw_sender.h"
+#include "dataplane/source_ports.h"
+
+struct ring_buffer;
+
+namespace limpet::dataplane {
+
+/// A connection's two keys.
+struct FlowPair {
+    FlowKey client;  ///< client -> listener
+    FlowKey broker;  ///< broker -> our source address
+};
+
+class Janitor {
+  public:
+    using Clock = std::chrono::steady_clock;
+
+    Janitor(const Options& options, FlowMaps& maps, SourcePorts& ports, RawSender& sender, int events);
+    ~Janitor();
+    Janitor(const Janitor&) = delete;
+    Janitor& operator=(const Janitor&) = delete;
+
+    /// Takes over the flows of an earlier daemon: complete pairs go on, everything else is removed. Before
+    /// start().
+    void adopt();
+    void start();
+    void on_flow_end(std::function<void(const FlowEnd&)> handler);
+    /// Called now and then on the janitor's thread, about once a second.
+    void on_tick(std::function<void()> handler) { tick_ = std::move(handler); }
+
+    /// A pair became ACTIVE.
+    void spliced() { flows_.fetch_add(1, std::memory_order_relaxed); }
+    [[nodiscard]] std::uint64_t flow_count() const { return flows_.load(std::memory_order_relaxed); }
+    [[nodiscard]] std::size_t grace_descriptors() const {
+        return descriptors_.load(std::memory_order_relaxed);
+    }
+
+    /// Keeps a socket that was left in repair mode for the grace, then closes it.
+    void keep_for_grace(Fd socket);
+    /// An entry that its session gave up: it is RETIRED already, and goes after the grace, with its source
+    /// port where it is a broker leg's.
+    void remove_later(const FlowKey& key, std::uint32_t generation, bool broker_leg);
+    /// The state of this pair was set to CLOSING by userspace.
+    void watch_closing(const FlowPair& pair);
+    /// The tuple of this client leg comes back although its entry is still there: what it was before is ended
+    /// and counted, if that was not done yet, and the way is free for a new life.
+    void settle(const FlowKey& client_key);
+    /// Ends a flow with a RST to both ends. Safe from any thread; false: not there.
+    bool kill(const FlowKey& client_key, Reason reason);
+
+  private:
+    struct Removal {
+        Clock::time_point due;
+        FlowKey key;
+        std::uint32_t generation;
+        bool broker_leg;
+    };
+    struct Check {
+        Clock::time_point due;
+        FlowPair pair;
+    };
+
+    void run();
+    static int handle_event(void* context, void* data, std::size_t size);
+    void take_event(const FlowKey& key, std::uint8_t state, Reason reason);
+    [[nodiscard]] std::optional<FlowPair> pair_of(const FlowKey& key, const FlowEntry& entry) const;
+    void check_closing(const FlowPair& pair, Clock::time_point now);
+    /// Both entries RETIRED, counts and handler called once, removal scheduled.
+    void end(const FlowPair& pair, Reason reason);
+    void reset_both(const FlowPair& pair, const FlowEntry& client, const FlowEntry& broker);
+    void sweep(Clock::time_point now);
+    void visit(const FlowKey& key, const FlowEntry& entry);
+    void remove_due(Clock::time_point now);
+    void close_due(Clock::time_point now);
+    void wake() const;
+
+    const Options& options_;
+    FlowMaps& maps_;
+    SourcePorts& ports_;
+    RawSender& sender_;
+    ring_buffer* events_ = nullptr;
+    Fd wake_;
+
+    std::atomic<std::uint64_t> flows_{0};
+    std::atomic<std::size_t> descriptors_{0};
+    std::atomic<bool> stop_{false};
+    std::function<void()> tick_;
+
+    std::mutex mutex_;  // what other threads hand over
+    std::function<void(const FlowEnd&)> handler_;
+    std::deque<std::pair<Clock::time_point, Fd>> graces_;
+    std::deque<Removal> removals_;
+    std::deque<Check> checks_;
+    std::vector<std::pair<FlowKey, Reason>> kills_;
+    std::unordered_map<FlowKey, Clock::time_point> ended_;  // client keys, until their entries are gone
+
+    FlowMaps::Cursor cursor_;
+    Clock::time_point next_sweep_;
+    Clock::time_point next_tick_;
+    std::thread thread_;
+};
+
+/// How long both sockets of a spliced connection stay open in repair mode: a pure ACK that passed in HOLD may
+/// still be on its way and must find its socket, not be answered with RST.
+inline constexpr std::chrono::milliseconds socket_grace{50};
+/// How often all entries are looked at: silent flows are found this much later at most, plus the time of the
+/// walk.
+inline constexpr std::chrono::seconds sweep_interval{2};
+/// Entries looked at in one piece of the walk.
+inline constexpr std::uint32_t sweep_piece = 4096;
+
+}  // namespace limpet::dataplane

@@ -1,0 +1,125 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "dataplane/raw_sender.h"
+
+#include <arpa/inet.h>
+#include <linux/if_ether.h>
+#include <linux/ip.h>
+#include <linux/ipv6.h>
+#include <linux/tcp.h>
+#include <netinet/in.h>
+
+#include <algorithm>
+#include <cstring>
+#include <vector>
+
+#include "dataplane/translate_host.h"
+
+namespace limpet::dataplane {
+namespace {
+
+constexpr std::uint8_t tcp_fin = 0x01;
+constexpr std::uint8_t tcp_rst = 0x04;
+constexpr std::uint8_t tcp_psh = 0x08;
+constexpr std::uint8_t tcp_ack = 0x10;
+constexpr std::size_t alignment = 2;  // puts the IP header of a frame on a multiple of four
+
+Result<Fd> open_raw(int family) {
+    Fd socket(::socket(family, SOCK_RAW | SOCK_CLOEXEC | SOCK_NONBLOCK, IPPROTO_RAW));
+    if (!socket) return fail_errno("opening a raw socket", errno, "run as root, or give CAP_NET_RAW");
+    const int mark = static_cast<int>(LIMPET_MARK);
+    if (setsockopt(socket.get(), SOL_SOCKET, SO_MARK, &mark, sizeof mark) != 0)
+        return fail_errno("marking a raw socket", errno, "give CAP_NET_ADMIN");
+    if (family == AF_INET6) {
+        const int on = 1;
+        if (setsockopt(socket.get(), IPPROTO_IPV6, IPV6_HDRINCL, &on, sizeof on) != 0)
+            return fail_errno("preparing an IPv6 raw socket", errno);
+    }
+    return socket;
+}
+
+}  // namespace
+
+Result<RawSender> RawSender::open() {
+    auto v4 = open_raw(AF_INET);
+    if (!v4) return std::unexpected(v4.error());
+    auto v6 = open_raw(AF_INET6);  // a host without IPv6 has no IPv6 flows either
+    return RawSender(std::move(*v4), v6 ? std::move(*v6) : Fd{});
+}
+
+bool RawSender::send_packet(std::uint8_t family, std::span<const std::uint8_t> packet) {
+    Endpoint destination;
+    destination.address.family = family;
+    if (family == 4)
+        std::memcpy(destination.address.bytes.data(), packet.data() + 16, 4);
+    else
+        std::memcpy(destination.address.bytes.data(), packet.data() + 24, 16);
+    sockaddr_storage storage;
+    const auto length = destination.to_sockaddr(storage);
+    return ::sendto(family == 4 ? v4_.get() : v6_.get(), packet.data(), packet.size(), MSG_DONTWAIT,
+                    reinterpret_cast<const sockaddr*>(&storage), length) >= 0;
+}
+
+unsigned RawSender::send_frame(std::span<std::uint8_t> frame, std::uint32_t maximum_segment) {
+    limpet_host_packet packet{};
+    if (limpet_host_parse(frame.data(), static_cast<std::uint32_t>(frame.size()), &packet) != 0) return 0;
+    if (packet.tcp_offset + packet.tcp_header + packet.payload > frame.size()) return 0;
+    const std::uint32_t headers = packet.tcp_offset + packet.tcp_header;
+    std::vector<std::uint8_t> buffer(alignment + headers + std::min(packet.payload, maximum_segment));
+    auto* segment = buffer.data() + alignment;
+    unsigned sent = 0;
+    std::uint32_t done = 0;
+    do {
+        const auto payload = std::min(packet.payload - done, maximum_segment);
+        std::memcpy(segment, frame.data(), headers);
+        std::memcpy(segment + headers, frame.data() + headers + done, payload);
+        auto* tcp = reinterpret_cast<tcphdr*>(segment + packet.tcp_offset);
+        tcp->seq = htonl(packet.sequence + done);
+        const bool last = done + payload == packet.payload;
+        if (!last) segment[packet.tcp_offset + 13] &= static_cast<std::uint8_t>(~(tcp_fin | tcp_psh));
+        limpet_host_checksum(segment, &packet, payload);
+        if (send_packet(packet.family, {segment + packet.ip_offset, headers - packet.ip_offset + payload}))
+            ++sent;
+        done += payload;
+    } while (done < packet.payload);
+    return sent;
+}
+
+bool RawSender::send_reset(const Endpoint& from, const Endpoint& to, std::uint32_t sequence,
+                           std::uint32_t acknowledgement) {
+    const std::uint32_t ip_header = to.address.family == 4 ? sizeof(iphdr) : sizeof(ipv6hdr);
+    std::array<std::uint8_t, alignment + ETH_HLEN + sizeof(ipv6hdr) + sizeof(tcphdr)> buffer{};
+    auto* frame = buffer.data() + alignment;
+    auto* ip_bytes = frame + ETH_HLEN;
+    if (to.address.family == 4) {
+        auto* ip = reinterpret_cast<iphdr*>(ip_bytes);
+        ip->version = 4;
+        ip->ihl = 5;
+        ip->ttl = 64;
+        ip->protocol = IPPROTO_TCP;
+        std::memcpy(&ip->saddr, from.address.bytes.data(), 4);
+        std::memcpy(&ip->daddr, to.address.bytes.data(), 4);
+    } else {
+        auto* ip = reinterpret_cast<ipv6hdr*>(ip_bytes);
+        ip->version = 6;
+        ip->nexthdr = IPPROTO_TCP;
+        ip->hop_limit = 64;
+        std::memcpy(&ip->saddr, from.address.bytes.data(), 16);
+        std::memcpy(&ip->daddr, to.address.bytes.data(), 16);
+    }
+    limpet_host_packet packet{};
+    packet.family = to.address.family;
+    packet.ip_offset = ETH_HLEN;
+    packet.tcp_offset = ETH_HLEN + ip_header;
+    packet.tcp_header = sizeof(tcphdr);
+    auto* tcp = reinterpret_cast<tcphdr*>(frame + packet.tcp_offset);
+    tcp->source = htons(from.port);
+    tcp->dest = htons(to.port);
+    tcp->seq = htonl(sequence);
+    tcp->ack_seq = htonl(acknowledgement);
+    tcp->doff = sizeof(tcphdr) / 4;
+    frame[packet.tcp_offset + 13] = tcp_rst | tcp_ack;
+    limpet_host_checksum(frame, &packet, 0);
+    return send_packet(packet.family, {ip_bytes, ip_header + sizeof(tcphdr)});
+}
+
+}  // namespace limpet::dataplane

@@ -1,0 +1,52 @@
+// SPDX-License-Identifier: Apache-2.0
+// What a handoff asks of the host's TCP sockets: their state, their queues, and TCP_REPAIR.
+#pragma once
+
+#include <chrono>
+#include <cstdint>
+#include <optional>
+
+#include "base/endpoint.h"
+#include "base/fd.h"
+#include "base/result.h"
+#include "handoff/leg_facts.h"
+
+namespace limpet::handoff {
+
+struct SocketInfo {
+    bool established = false;
+    LegOptions options;                       ///< peer_segment as far as the socket knows it
+    std::chrono::microseconds round_trip{0};  ///< smoothed
+};
+[[nodiscard]] Result<SocketInfo> read_socket(int socket);
+
+/// Bytes received but not read, and sent but not acknowledged; nothing on error.
+[[nodiscard]] std::optional<int> unread_bytes(int socket);
+[[nodiscard]] std::optional<int> unacknowledged_bytes(int socket);
+
+/// Pays an ACK that is owed now instead of after the delayed ACK timer.
+void acknowledge_now(int socket);
+
+/// Freezes a socket (TCP_REPAIR) for as long as it lives; thaws it again without a window probe
+/// (TCP_REPAIR_OFF_NO_WP), unless release() was called: then it stays frozen and its close() sends nothing.
+class Freeze {
+  public:
+    explicit Freeze(int socket);
+    ~Freeze();
+    Freeze(const Freeze&) = delete;
+    Freeze& operator=(const Freeze&) = delete;
+    [[nodiscard]] bool frozen() const { return frozen_; }
+    void release() { frozen_ = false; }
+    /// Send and receive positions and our clock; nothing where the socket does not answer.
+    [[nodiscard]] std::optional<LegPosition> position() const;
+
+  private:
+    int socket_;
+    bool frozen_;
+};
+
+/// A socket towards a broker: non-blocking, Nagle off, bound to `source`, announcing at most
+/// `maximum_segment` bytes (0: what the route allows).
+[[nodiscard]] Result<Fd> make_broker_socket(const Endpoint& source, std::uint32_t maximum_segment);
+
+}  // namespace limpet::handoff
