@@ -77,8 +77,7 @@ class Demo:
         """mosquitto_pub speaks to each mosquitto_sub, under an id that `lookup` puts on the same broker."""
         for client_id, process in zip(self.real_ids, self.real[-REAL_CLIENTS:]):
             home = self.lab.gateway.lookup(client_id)["broker"]
-            sender = next(f"sender-{number}" for number in range(200)
-                          if self.lab.gateway.lookup(f"sender-{number}")["broker"] == home)
+            sender = self.lab.gateway.id_at(home, prefix="sender-")
             for qos in "012":
                 clients.mosquitto_pub(self.lab.topology, self.lab.listener, "-i", sender, "-t", f"real/{client_id}",
                                       "-q", qos, "-m", f"quality {qos}")

@@ -3,6 +3,7 @@
 import json
 import pathlib
 import signal
+import socket
 
 from .process import LabError, run, wait_until
 from .topology import CLIENT_NET, broker_address, endpoint
@@ -122,6 +123,32 @@ class Limpet:
 
     def lookup(self, client_id, family=4):
         return self.ask("lookup", client_id, "--pool", f"main{family}")
+
+    def lookups(self, client_ids, family=4):
+        """client id -> broker name, over one connection to the control socket: a process for each of many
+        would take long."""
+        answers = {}
+        with socket.socket(socket.AF_UNIX) as connection:
+            connection.settimeout(30)
+            connection.connect(str(self.socket))
+            stream = connection.makefile("rw")
+            for client_id in client_ids:
+                request = {"verb": "lookup", "args": {"client_id": client_id, "pool": f"main{family}"}}
+                stream.write(json.dumps(request) + "\n")
+                stream.flush()
+                answer = json.loads(stream.readline())
+                if not answer["ok"]:
+                    raise LabError(f"lookup {client_id}: {answer}")
+                answers[client_id] = answer["data"]["broker"]
+        return answers
+
+    def id_at(self, broker, family=4, prefix="id-"):
+        """A client id that would go to this broker."""
+        candidates = self.lookups([f"{prefix}{number}" for number in range(300)], family)
+        for client_id, name in candidates.items():
+            if name == broker:
+                return client_id
+        raise LabError(f"none of {len(candidates)} ids goes to {broker}")
 
     def wait_reason(self, name, at_least=1, seconds=5):
         wait_until(lambda: self.reason(name) >= at_least, seconds,

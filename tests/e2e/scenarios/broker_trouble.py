@@ -9,22 +9,13 @@ from limpet_lab.scenario import scenario
 TIMEOUTS = {"connack_timeout": "4s"}
 
 
-def _id_of_broker(lab, name):
-    """A client id that would go to this broker."""
-    for number in range(500):
-        client_id = f"id-{number}"
-        if lab.gateway.lookup(client_id, lab.family)["broker"] == name:
-            return client_id
-    raise LabError(f"none of 500 ids goes to {name}")
-
-
 @scenario()
 def a_deaf_broker_is_left_for_the_next_one(lab):
     """b1 accepts and never answers CONNECT: within the connack timeout the client is served by another one."""
     deaf = lab.scripted_broker(1, broker.never_answers)
     lab.start_brokers([2, 3])
     lab.start_gateway(listener=TIMEOUTS)
-    client_id = _id_of_broker(lab, "b1")
+    client_id = lab.gateway.id_at("b1", lab.family)
     begin = time.monotonic()
     connection = lab.raw_session(client_id)
     if (took := time.monotonic() - begin) > 4.5:
@@ -42,7 +33,7 @@ def a_broker_that_hangs_up_is_left_for_the_next_one(lab):
     lab.scripted_broker(1, broker.closes_at_connect)
     lab.start_brokers([2, 3])
     lab.start_gateway(listener=TIMEOUTS)
-    clients.ping(lab.raw_session(_id_of_broker(lab, "b1")))
+    clients.ping(lab.raw_session(lab.gateway.id_at("b1", lab.family)))
     lab.gateway.wait_reason("broker_closed_early")
     checks.all_spliced(lab, 1)
 
@@ -93,7 +84,7 @@ def a_broker_that_comes_back_is_used_again(lab):
     """A broker that failed is avoided for a while and then tried again: no restart of the gateway needed."""
     lab.start_brokers([2, 3])
     lab.start_gateway(pool={"strategy": "hash"})
-    client_id = _id_of_broker(lab, "b1")
+    client_id = lab.gateway.id_at("b1", lab.family)
     lab.raw_session(client_id)
     lab.leave()
     lab.start_brokers([1])
@@ -110,7 +101,7 @@ def a_broker_that_comes_back_is_used_again(lab):
 def a_broker_that_dies_ends_its_clients_connections(lab):
     """The broker's FIN or RST crosses the fast path: the client knows at once, and the entries go."""
     lab.start()
-    held = {name: lab.raw_session(_id_of_broker(lab, name)) for name in ("b1", "b2", "b3")}
+    held = {name: lab.raw_session(lab.gateway.id_at(name, lab.family)) for name in ("b1", "b2", "b3")}
     checks.all_spliced(lab, 3)
     lab.brokers[0].stop()
     if mqtt.closed_within(held["b1"], 3) is None:

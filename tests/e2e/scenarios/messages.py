@@ -68,12 +68,8 @@ def retained_messages_wait_for_later_subscribers(lab):
 
 def _watcher_beside(lab, client_id):
     """A subscriber on the broker that `client_id` has, whose own id goes to the same one."""
-    broker = lab.gateway.lookup(client_id, lab.family)["broker"]
-    for number in range(200):
-        name = f"watcher-{number}"
-        if lab.gateway.lookup(name, lab.family)["broker"] == broker:
-            return lab.client(name)
-    raise LabError(f"none of 200 ids goes to broker {broker}")
+    home = lab.gateway.lookup(client_id, lab.family)["broker"]
+    return lab.client(lab.gateway.id_at(home, lab.family, "watcher-"))
 
 
 @scenario()
@@ -213,8 +209,7 @@ def real_clients_work_unchanged(lab):
                                         "-t", "real/#", "-q", "2", "-C", "3")
         wait_until(lambda: any(broker.saw_client(sub) for broker in lab.brokers), 10, f"{sub} is connected")
         broker = lab.broker_of(sub)
-        pub = next(f"pub-{number}" for number in range(200)
-                   if lab.gateway.lookup(f"pub-{number}", lab.family)["broker"] == broker)
+        pub = lab.gateway.id_at(broker, lab.family, "pub-")
         checks.all_spliced(lab, 1)
         for qos in "012":
             clients.mosquitto_pub(lab.topology, lab.listener, "-i", pub, "-V", version, "-q", qos, "-t", f"real/{qos}",
