@@ -38,7 +38,6 @@ limpet_${name}_bpf_end:
     .byte 0
     .section .note.GNU-stack,\"\",%progbits
 ")
-  set_source_files_properties(${embedded} PROPERTIES LANGUAGE C OBJECT_DEPENDS ${object})
+  set_source_files_properties(${embedded} PROPERTIES LANGUAGE ASM OBJECT_DEPENDS ${object})
   add_library(${name}_bpf STATIC ${embedded})
-  set_target_properties(${name}_bpf PROPERTIES C_COMPILER_LAUNCHER "")
 endfunction()
