@@ -92,7 +92,7 @@ class ConnackReader {
         if (!is_code(code, version_, old_broker_))
             return invalid("code " + std::to_string(code) + " is reserved");
         if (code != 0 && result_.packet.session_present)
-            return invalid("session present in a refusal (MQTT-5.0 MQTT-3.2.2-6)");
+            return invalid("session present in a refusal (MQTT-3.2.2-4)");
         result_.packet.code = code;
         position_ += 2;
         return Status::complete;
