@@ -1,4 +1,4 @@
-/* SPDX-License-Identifier: GPL-2.0-only */
+/* SPDX-License-Identifier: Apache-2.0 OR GPL-2.0-only */
 /* Incremental Internet checksums (RFC 1624): sums of ~old + new, folded at the end. */
 #ifndef LIMPET_BPF_CHECKSUM_H
 #define LIMPET_BPF_CHECKSUM_H

@@ -1,4 +1,4 @@
-/* SPDX-License-Identifier: GPL-2.0-only */
+/* SPDX-License-Identifier: Apache-2.0 OR GPL-2.0-only */
 /*
  * What every step of a packet's way needs. The steps that are pure functions over (begin, end, entry) —
  * parse.h, checksum.h, translate.h — compile for BPF and, the same text, for the host: the daemon uses them

@@ -1,4 +1,4 @@
-/* SPDX-License-Identifier: GPL-2.0-only */
+/* SPDX-License-Identifier: Apache-2.0 OR GPL-2.0-only */
 /* Ethernet, IPv4 or IPv6, TCP: where they are and what they say. Changes nothing. */
 #ifndef LIMPET_BPF_PARSE_H
 #define LIMPET_BPF_PARSE_H

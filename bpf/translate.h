@@ -1,4 +1,4 @@
-/* SPDX-License-Identifier: GPL-2.0-only */
+/* SPDX-License-Identifier: Apache-2.0 OR GPL-2.0-only */
 /*
  * The translator: one packet of an ACTIVE flow from the numbers of one leg to those of the other. A pure
  * function over (begin, end, entry), for XDP, TC and the host alike (docs/HANDOFF.md, "The deltas").

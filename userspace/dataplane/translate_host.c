@@ -1,4 +1,4 @@
-/* SPDX-License-Identifier: GPL-2.0-only */
+/* SPDX-License-Identifier: Apache-2.0 */
 /* The packet headers are those of the data path; their arithmetic on narrow network-order fields is written
  * for the BPF compiler, so the warnings about implicit widths stay with the code that is only ours. */
 #define _DEFAULT_SOURCE
