@@ -1,0 +1,50 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "session/listener.h"
+
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <sys/socket.h>
+
+namespace limpet::session {
+namespace {
+
+// The kernel clamps it to net.core.somaxconn. A storm waits here while accepting pauses.
+constexpr int backlog = 4096;
+
+std::string advice_for(int number, const Endpoint& address) {
+    switch (number) {
+        case EADDRINUSE:
+            return "another program listens there already";
+        case EADDRNOTAVAIL:
+            return "no interface of this host has the address " + address.address.text();
+        case EACCES:
+            return "ports below 1024 need root or CAP_NET_BIND_SERVICE";
+        default:
+            return {};
+    }
+}
+
+}  // namespace
+
+Result<Fd> open_listening_socket(const Endpoint& address) {
+    const auto doing = "listening on " + address.text();
+    const int family = address.address.family == 4 ? AF_INET : AF_INET6;
+    Fd socket(::socket(family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, IPPROTO_TCP));
+    if (!socket) return fail_errno(doing, errno);
+    const int on = 1;
+    setsockopt(socket.get(), SOL_SOCKET, SO_REUSEADDR, &on, sizeof on);
+    setsockopt(socket.get(), SOL_SOCKET, SO_REUSEPORT, &on, sizeof on);
+    // Inherited by accepted sockets: a system call less for each.
+    setsockopt(socket.get(), IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
+    if (family == AF_INET6) setsockopt(socket.get(), IPPROTO_IPV6, IPV6_V6ONLY, &on, sizeof on);
+    sockaddr_storage storage{};
+    const auto length = address.to_sockaddr(storage);
+    if (::bind(socket.get(), reinterpret_cast<const sockaddr*>(&storage), length) != 0 ||
+        ::listen(socket.get(), backlog) != 0) {
+        const int number = errno;
+        return fail_errno(doing, number, advice_for(number, address));
+    }
+    return socket;
+}
+
+}  // namespace limpet::session

@@ -1,0 +1,334 @@
+// SPDX-License-Identifier: Apache-2.0
+// The chapter from CONNECT to CONNACK: a broker is chosen, connected and asked, and left for the next one
+// where it fails, unseen by the client.
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <spdlog/spdlog.h>
+#include <sys/socket.h>
+
+#include <algorithm>
+
+#include "session/session.h"
+#include "session/terms.h"
+#include "session/waits.h"
+
+namespace limpet::session {
+namespace {
+
+// Bytes kept of a client beyond its CONNECT until CONNACK; then it is read no more for a while.
+constexpr std::size_t most_behind_connect = 64 * 1024;
+// Of a broker's CONNACK, and of AUTH packets that the client does not take.
+constexpr std::size_t largest_answer = 128 * 1024;
+// Source ports tried towards one broker when the host says that they are in use after all.
+constexpr int most_ports = 16;
+
+constexpr std::uint8_t packet_connack = 2;
+constexpr std::uint8_t packet_auth = 15;
+
+mqtt::Bytes view(const std::vector<std::uint8_t>& bytes) {
+    return {bytes.data(), bytes.size()};
+}
+
+bool out_of_resources(int number) {
+    return number == EMFILE || number == ENFILE || number == ENOBUFS || number == ENOMEM;
+}
+
+bool is_broker_failure(Reason reason) {
+    switch (reason) {
+        case LIMPET_REASON_BROKER_CONNECT_FAILED:
+        case LIMPET_REASON_BROKER_CONNACK_TIMEOUT:
+        case LIMPET_REASON_BROKER_CLOSED_EARLY:
+        case LIMPET_REASON_BROKER_PROTOCOL:
+            return true;
+        default:
+            return false;
+    }
+}
+
+/// A socket whose port the host chooses: for connections that will stay relays.
+Result<Fd> plain_socket(const Endpoint& address) {
+    const int family = address.address.family == 4 ? AF_INET : AF_INET6;
+    Fd socket(::socket(family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, IPPROTO_TCP));
+    if (!socket) return fail_errno("making a socket towards " + address.text(), errno);
+    const int on = 1;
+    setsockopt(socket.get(), IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
+    return socket;
+}
+
+}  // namespace
+
+Awaitable<bool> Session::reach_broker() {
+    if (no_room_) {
+        refuse(LIMPET_REASON_CLOSE_RESOURCES, mqtt::Refusal::server_busy);
+        co_return false;
+    }
+    handshake_->deadline = Clock::now() + listener_->connack_timeout;
+    for (auto choice = choose_next(); choice; choice = choose_next()) {
+        const Reason failure = co_await try_broker(*choice);
+        if (failure == LIMPET_REASON_NONE) {
+            settle(*choice);
+            co_return true;
+        }
+        drop_broker(*choice, failure);
+        if (!is_broker_failure(failure) || handshake_->broker_spoke) {
+            give_up_on_brokers(failure);
+            co_return false;
+        }
+    }
+    give_up_on_brokers(LIMPET_REASON_CLOSE_NO_BROKER);
+    co_return false;
+}
+
+Awaitable<Reason> Session::try_broker(const balancer::Choice& choice) {
+    handshake_->tried.push_back(choice.id);
+    pool().begin_connection(choice.id);
+    broker_id_ = choice.id;
+    // Half of what is left: a broker that drops SYNs, or accepts and never answers, leaves time for the next.
+    const auto now = Clock::now();
+    handshake_->attempt_deadline = now + (handshake_->deadline - now) / 2;
+    Reason failure = co_await connect_broker(choice.address);
+    if (failure != LIMPET_REASON_NONE) co_return failure;
+    if (listener_->protocol == Protocol::mqtt) {
+        failure = co_await await_connack();
+        co_return failure;
+    }
+    verdict_ = Verdict::accepted;
+    co_return LIMPET_REASON_NONE;
+}
+
+Awaitable<Reason> Session::connect_broker(const Endpoint& address) {
+    const Reason started = start_connect(address);
+    if (started != LIMPET_REASON_NONE) co_return started;
+    for (;;) {
+        arm(waits::broker_writable, handshake_->attempt_deadline);
+        co_await signal_.wait();
+        if (stopped_) co_return LIMPET_REASON_CLOSE_SHUTDOWN;
+        if (fired(waits::broker_writable)) break;
+        if (Clock::now() >= handshake_->attempt_deadline && give_way())
+            co_return LIMPET_REASON_BROKER_CONNECT_FAILED;
+    }
+    int error = 0;
+    socklen_t length = sizeof error;
+    getsockopt(broker_.native_handle(), SOL_SOCKET, SO_ERROR, &error, &length);
+    if (error != 0) co_return LIMPET_REASON_BROKER_CONNECT_FAILED;
+    // Registered anew, without the interest in writing: Asio never takes that back, and every later wait for
+    // a read would be woken once for nothing.
+    boost::system::error_code failed;
+    const int descriptor = broker_.release();
+    broker_.assign(descriptor, failed);
+    if (failed) {
+        ::close(descriptor);
+        co_return LIMPET_REASON_CLOSE_RESOURCES;
+    }
+    co_return LIMPET_REASON_NONE;
+}
+
+Awaitable<Reason> Session::await_connack() {
+    for (;;) {
+        const Reason failure = exchange();
+        if (failure != LIMPET_REASON_NONE) co_return failure;
+        if (verdict_ != Verdict::undecided) co_return LIMPET_REASON_NONE;
+        if (Clock::now() >= handshake_->attempt_deadline && give_way())
+            co_return LIMPET_REASON_BROKER_CONNACK_TIMEOUT;
+        arm(handshake_interest(), handshake_->attempt_deadline);
+        co_await signal_.wait();
+        if (stopped_) co_return LIMPET_REASON_CLOSE_SHUTDOWN;
+    }
+}
+
+balancer::Client Session::client_facts() const {
+    balancer::Client facts;
+    facts.source = connection_->client().address;
+    if (!handshake_) return facts;
+    const auto& connect = handshake_->connect;
+    facts.client_id = client_id(connect, handshake_->connack);
+    if (connect.user_name) facts.username = *connect.user_name;
+    return facts;
+}
+
+std::optional<balancer::Choice> Session::choose_next() {
+    if (handshake_->next) return std::exchange(handshake_->next, std::nullopt);
+    if (Clock::now() >= handshake_->deadline) return std::nullopt;
+    return pool().choose(client_facts(), handshake_->tried);
+}
+
+/// The attempt's time is up. True: turn to another broker (or to none, when all time is up). With nobody else
+/// to turn to the present broker gets what is left.
+bool Session::give_way() {
+    if (Clock::now() >= handshake_->deadline) return true;
+    if (!handshake_->broker_spoke) handshake_->next = pool().choose(client_facts(), handshake_->tried);
+    if (handshake_->next) return true;
+    handshake_->attempt_deadline = handshake_->deadline;
+    return false;
+}
+
+Result<Fd> Session::open_leg(const Endpoint& address) {
+    if (forced_relay_ == LIMPET_REASON_NONE) {
+        auto leg = connection_->open_broker_leg(address);
+        if (leg || out_of_resources(leg.error().number)) return leg;
+        forced_relay_ = LIMPET_REASON_RELAY_NO_SOURCE_PORT;
+    }
+    return plain_socket(address);
+}
+
+Reason Session::start_connect(const Endpoint& address) {
+    sockaddr_storage storage{};
+    const auto length = address.to_sockaddr(storage);
+    for (int attempt = 0; attempt < most_ports; ++attempt) {
+        auto leg = open_leg(address);
+        if (!leg) {
+            spdlog::debug("no socket towards {}: {}", address.text(), leg.error().line());
+            return LIMPET_REASON_CLOSE_RESOURCES;
+        }
+        const int result = ::connect(leg->get(), reinterpret_cast<const sockaddr*>(&storage), length);
+        if (result == 0 || errno == EINPROGRESS) {
+            boost::system::error_code failed;
+            broker_.assign(leg->get(), failed);
+            if (failed) return LIMPET_REASON_CLOSE_RESOURCES;
+            static_cast<void>(leg->release());
+            return LIMPET_REASON_NONE;
+        }
+        if (errno != EADDRNOTAVAIL) return LIMPET_REASON_BROKER_CONNECT_FAILED;
+        leg->reset();
+        if (forced_relay_ == LIMPET_REASON_NONE) connection_->port_refused();
+    }
+    return LIMPET_REASON_BROKER_CONNECT_FAILED;
+}
+
+/// Moves what can be moved between client and broker before CONNACK, and looks for CONNACK.
+Reason Session::exchange() {
+    auto& shake = *handshake_;
+    const std::size_t most = listener_->max_connect_size + most_behind_connect;
+    if (fired(waits::client_readable) && !shake.client_ended && shake.from_client.size() < most) {
+        const auto room = std::min(environment_.scratch.size(), most - shake.from_client.size());
+        const auto read = read_some(client_.native_handle(), environment_.scratch.first(room));
+        if (read.kind == Read::Kind::broken) return LIMPET_REASON_CLOSE_CLIENT_GONE;
+        if (read.kind == Read::Kind::end) shake.client_ended = true;
+        const auto fresh = environment_.scratch.first(read.count);
+        shake.from_client.insert(shake.from_client.end(), fresh.begin(), fresh.end());
+    }
+    while (shake.sent < shake.from_client.size()) {
+        const auto count = ::send(broker_.native_handle(), shake.from_client.data() + shake.sent,
+                                  shake.from_client.size() - shake.sent, MSG_NOSIGNAL);
+        if (count < 0 && errno == EINTR) continue;
+        if (count < 0 && (errno == EAGAIN || errno == EWOULDBLOCK)) break;
+        // A broker that refuses may close at once; what it said first is still to be read.
+        if (count < 0) break;
+        shake.sent += static_cast<std::size_t>(count);
+    }
+    const Reason answer = read_answer();
+    if (answer != LIMPET_REASON_NONE) return answer;
+    if (!shake.to_client.empty() && !flush(client_.native_handle(), shake.to_client, shake.to_client_taken))
+        return LIMPET_REASON_CLOSE_CLIENT_GONE;
+    return LIMPET_REASON_NONE;
+}
+
+Reason Session::read_answer() {
+    auto& shake = *handshake_;
+    if (!fired(waits::broker_readable) || shake.to_client.size() > largest_answer) return LIMPET_REASON_NONE;
+    const auto read = read_some(broker_.native_handle(), environment_.scratch);
+    if (read.kind == Read::Kind::nothing) return LIMPET_REASON_NONE;
+    if (read.kind != Read::Kind::bytes) return LIMPET_REASON_BROKER_CLOSED_EARLY;
+    const auto fresh = environment_.scratch.first(read.count);
+    shake.from_broker.insert(shake.from_broker.end(), fresh.begin(), fresh.end());
+    return judge_answer();
+}
+
+Reason Session::judge_answer() {
+    auto& shake = *handshake_;
+    const auto version = shake.connect.version;
+    for (;;) {
+        const auto frame = mqtt::parse_frame(view(shake.from_broker));
+        if (frame.status == mqtt::Status::incomplete) return LIMPET_REASON_NONE;
+        if (frame.status == mqtt::Status::invalid || frame.length > largest_answer)
+            return LIMPET_REASON_BROKER_PROTOCOL;
+        // Extended authentication: packets of both sides come before CONNACK (MQTT-5.0 4.12).
+        const bool authentication = frame.type == packet_auth && version == mqtt::Version::v5;
+        if (frame.type != packet_connack && !authentication) return LIMPET_REASON_BROKER_PROTOCOL;
+        if (shake.from_broker.size() < frame.length) return LIMPET_REASON_NONE;
+        if (frame.type == packet_connack) break;
+        const auto end = shake.from_broker.begin() + static_cast<std::ptrdiff_t>(frame.length);
+        shake.to_client.insert(shake.to_client.end(), shake.from_broker.begin(), end);
+        shake.from_broker.erase(shake.from_broker.begin(), end);
+        shake.broker_spoke = true;
+    }
+    auto parsed = mqtt::parse_connack(view(shake.from_broker), version);
+    if (parsed.status != mqtt::Status::complete) return LIMPET_REASON_BROKER_PROTOCOL;
+    shake.connack = std::move(parsed.packet);
+    verdict_ = shake.connack.code == 0 ? Verdict::accepted : Verdict::refused;
+    return LIMPET_REASON_NONE;
+}
+
+unsigned Session::handshake_interest() const {
+    const auto& shake = *handshake_;
+    const std::size_t most = listener_->max_connect_size + most_behind_connect;
+    unsigned interest = 0;
+    if (!shake.client_ended && shake.from_client.size() < most) interest |= waits::client_readable;
+    if (!shake.to_client.empty()) interest |= waits::client_writable;
+    if (shake.sent < shake.from_client.size()) interest |= waits::broker_writable;
+    if (shake.to_client.size() <= largest_answer) interest |= waits::broker_readable;
+    return interest;
+}
+
+void Session::drop_broker(const balancer::Choice& choice, Reason failure) {
+    boost::system::error_code ignored;
+    broker_.close(ignored);
+    ++broker_generation_;
+    armed_ = static_cast<std::uint8_t>(armed_ & ~waits::of_broker);
+    fired_ = static_cast<std::uint8_t>(fired_ & ~waits::of_broker);
+    handshake_->sent = 0;
+    handshake_->from_broker.clear();
+    pool().end_connection(choice.id);
+    broker_id_.reset();
+    if (!is_broker_failure(failure)) return;
+    pool().report_failure(choice.id, Clock::now());
+    count(failure);
+    spdlog::debug("broker {} ({}) is left for the next one: {}", choice.name, choice.address.text(),
+                  reason_name(failure));
+}
+
+void Session::give_up_on_brokers(Reason failure) {
+    if (failure == LIMPET_REASON_CLOSE_NO_BROKER) {
+        refuse(failure, mqtt::Refusal::server_unavailable);
+    } else if (failure == LIMPET_REASON_CLOSE_RESOURCES) {
+        refuse(failure, mqtt::Refusal::server_busy);
+    } else if (is_broker_failure(failure)) {
+        // In the middle of an authentication with this broker: CONNACK may still say so (MQTT-5.0 4.12.1).
+        refuse(LIMPET_REASON_CLOSE_BROKER_GONE, mqtt::Refusal::server_unavailable);
+    } else {
+        refuse(failure, std::nullopt);
+    }
+}
+
+/// The broker has answered: what was kept for another one goes into the relay, and the terms are noted.
+void Session::settle(const balancer::Choice& choice) {
+    auto& shake = *handshake_;
+    pool().report_success(choice.id);
+    shake.from_client.erase(shake.from_client.begin(),
+                            shake.from_client.begin() + static_cast<std::ptrdiff_t>(shake.sent));
+    to_broker_.waiting = std::move(shake.from_client);
+    to_broker_.ended = shake.client_ended;
+    to_client_.waiting = std::move(shake.to_client);
+    to_client_.taken = shake.to_client_taken;
+    to_client_.waiting.insert(to_client_.waiting.end(), shake.from_broker.begin(), shake.from_broker.end());
+    if (verdict_ == Verdict::refused) {
+        // The broker's own words go to the client as they are, and then both close. Who does not is closed.
+        relay_until_ = Clock::now() + listener_->connack_timeout;
+        stay(LIMPET_REASON_NONE);
+    } else {
+        const auto facts = client_facts();
+        client_hash_ = pool().hash_key(pool().key_text(facts));
+        if (client_hash_ != 0) pool().remember(client_hash_, choice.id);
+        if (listener_->protocol == Protocol::mqtt) {
+            lifetime_ = session_lifetime(shake.connect, shake.connack);
+            idle_timeout_ = idle_timeout(shake.connect, shake.connack, environment_.idle_timeout);
+        } else {
+            idle_timeout_ = environment_.idle_timeout;
+        }
+        client_id_ = facts.client_id;
+        leaving_ = true;
+    }
+    handshake_.reset();
+}
+
+}  // namespace limpet::session

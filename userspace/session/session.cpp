@@ -1,0 +1,306 @@
+// SPDX-License-Identifier: Apache-2.0
+// The story, from accept to the end; the chapter that finds a broker is in reach_broker.cpp.
+#include "session/session.h"
+
+#include <spdlog/spdlog.h>
+#include <sys/socket.h>
+
+#include <algorithm>
+
+#include "session/terms.h"
+#include "session/waits.h"
+
+namespace limpet::session {
+namespace {
+
+namespace asio = boost::asio;
+
+// Bytes that a client may send behind CONNECT before CONNACK has come.
+constexpr std::size_t most_behind_connect = 64 * 1024;
+// A client that was refused gets this long to read why. Closing at once would send RST for what it has sent
+// meanwhile, and RST takes the refusal out of its receive queue.
+constexpr std::chrono::milliseconds linger_time{1000};
+constexpr std::size_t most_lingered = 16 * 1024 * 1024;
+
+mqtt::Bytes view(const std::vector<std::uint8_t>& bytes) {
+    return {bytes.data(), bytes.size()};
+}
+
+/// Limpet's refusal for a CONNECT that is wrong; nothing where the client is no MQTT client.
+std::optional<mqtt::Refusal> refusal_for(Reason reason) {
+    switch (reason) {
+        case LIMPET_REASON_CLOSE_VERSION:
+            return mqtt::Refusal::unsupported_version;
+        case LIMPET_REASON_CLOSE_EMPTY_ID:
+            return mqtt::Refusal::client_id_rejected;
+        case LIMPET_REASON_CLOSE_TOO_LARGE:
+            return mqtt::Refusal::packet_too_large;
+        case LIMPET_REASON_CLOSE_MALFORMED:
+            return mqtt::Refusal::malformed;
+        default:
+            return std::nullopt;
+    }
+}
+
+}  // namespace
+
+Session::Session(Environment& environment, std::shared_ptr<const Listener> listener, Fd client, bool no_room)
+    : environment_(environment),
+      listener_(std::move(listener)),
+      client_(environment.executor),
+      broker_(environment.executor),
+      timer_(environment.executor),
+      connection_(
+          std::make_unique<handoff::Connection>(environment.dataplane, environment.worker, client.get())),
+      handshake_(std::make_unique<Handshake>()),
+      descriptors_(no_room ? 1 : 2),
+      no_room_(no_room) {
+    client_.assign(client.get());
+    static_cast<void>(client.release());
+    environment_.gate.take(descriptors_);
+    environment_.counters.pending.fetch_add(1, std::memory_order_relaxed);
+}
+
+Session::~Session() {
+    finish();
+}
+
+Awaitable<void> Session::story() {
+    bool going_on = true;
+    if (listener_->protocol == Protocol::mqtt) going_on = co_await read_connect();
+    if (going_on) going_on = co_await reach_broker();
+    if (going_on)
+        co_await relay();
+    else
+        co_await linger();
+}
+
+Awaitable<bool> Session::read_connect() {
+    auto& bytes = handshake_->from_client;
+    const std::size_t most = listener_->max_connect_size + most_behind_connect;
+    const auto deadline = Clock::now() + listener_->connect_timeout;
+    for (;;) {
+        const auto room = std::min(environment_.scratch.size(), most - bytes.size());
+        const auto read = read_some(client_.native_handle(), environment_.scratch.first(room));
+        if (read.kind == Read::Kind::end || read.kind == Read::Kind::broken) {
+            refuse(LIMPET_REASON_CLOSE_CLIENT_GONE, std::nullopt);
+            co_return false;
+        }
+        if (read.kind == Read::Kind::bytes) {
+            const auto fresh = environment_.scratch.first(read.count);
+            bytes.insert(bytes.end(), fresh.begin(), fresh.end());
+            auto parsed = mqtt::parse_connect(view(bytes), listener_->max_connect_size);
+            version_ = parsed.version;
+            if (parsed.status == mqtt::Status::complete) {
+                handshake_->connect = std::move(parsed.packet);
+                co_return true;
+            }
+            if (parsed.status == mqtt::Status::invalid) {
+                refuse(parsed.reason, refusal_for(parsed.reason), parsed.detail);
+                co_return false;
+            }
+        }
+        if (Clock::now() >= deadline) {
+            refuse(LIMPET_REASON_CLOSE_CONNECT_TIMEOUT, std::nullopt);
+            co_return false;
+        }
+        arm(waits::client_readable, deadline);
+        co_await signal_.wait();
+        if (stopped_) {
+            refuse(LIMPET_REASON_CLOSE_SHUTDOWN, std::nullopt);
+            co_return false;
+        }
+    }
+}
+
+Awaitable<void> Session::relay() {
+    fired_ = waits::readable | waits::writable;
+    for (;;) {
+        if (!pump_both()) {
+            // One side was reset: so must the other be, it would take FIN for an orderly end.
+            reset_on_close(client_.native_handle());
+            reset_on_close(broker_.native_handle());
+            co_return;
+        }
+        if (to_broker_.passed_on && to_client_.passed_on) co_return;
+        auto wake_at = relay_until_;
+        if (leaving_ && leave(wake_at)) co_return;
+        arm(relay_interest(), wake_at);
+        co_await signal_.wait();
+        if (stopped_) {
+            count(LIMPET_REASON_CLOSE_SHUTDOWN);
+            co_return;
+        }
+        if (Clock::now() >= relay_until_) co_return;
+    }
+}
+
+bool Session::pump_both() {
+    // Woken by a failure where nothing is read or written: a reset (or urgent data, which MQTT has not). It
+    // stays armed beside reads that were wanted again since, and tells the same then.
+    const bool client_failed = fired(waits::client_failed) && !client_over();
+    const bool broker_failed = fired(waits::broker_failed) && !broker_over();
+    if (client_failed || broker_failed) return false;
+    const bool up = fired(waits::client_readable | waits::broker_writable);
+    const bool down = fired(waits::broker_readable | waits::client_writable);
+    // While trying to leave both are looked at, so that "idle" is as true as can be.
+    if ((up || leaving_) &&
+        !pump(client_.native_handle(), broker_.native_handle(), to_broker_, environment_.scratch))
+        return false;
+    return !(down || leaving_) ||
+           pump(broker_.native_handle(), client_.native_handle(), to_client_, environment_.scratch);
+}
+
+bool Session::leave(Clock::time_point& wake_at) {
+    if (to_broker_.ended || to_client_.ended) {
+        stay(LIMPET_REASON_NONE);  // it is about to end anyway
+        return false;
+    }
+    if (forced_relay_ != LIMPET_REASON_NONE) {
+        stay(forced_relay_);
+        return false;
+    }
+    const handoff::FlowFacts facts{client_id_, client_hash_, stick_seconds(lifetime_), idle_timeout_};
+    const bool idle = to_broker_.idle() && to_client_.idle();
+    const auto step = connection_->step(client_.native_handle(), broker_.native_handle(), idle, facts);
+    if (step.kind == handoff::Step::Kind::relay) {
+        stay(step.reason);
+        return false;
+    }
+    if (step.kind == handoff::Step::Kind::again) {
+        wake_at = std::min(wake_at, Clock::now() + step.wait);
+        return false;
+    }
+    // The data path owns both descriptors now. Asio only forgets them; the connection's count and the pool's
+    // memory are given back when the data path reports the flow's end.
+    static_cast<void>(client_.release());
+    static_cast<void>(broker_.release());
+    broker_id_.reset();
+    client_hash_ = 0;
+    environment_.counters.spliced.fetch_add(1, std::memory_order_relaxed);
+    return true;
+}
+
+void Session::stay(Reason reason) {
+    leaving_ = false;
+    connection_->give_up(reason);
+    std::string().swap(client_id_);
+    relayed_ = true;
+    environment_.counters.pending.fetch_sub(1, std::memory_order_relaxed);
+    environment_.counters.relayed.fetch_add(1, std::memory_order_relaxed);
+    if (reason == LIMPET_REASON_NONE) return;
+    count(reason);
+    spdlog::debug("relaying {}: {}", connection_->client().text(), reason_name(reason));
+}
+
+void Session::refuse(Reason reason, std::optional<mqtt::Refusal> refusal, std::string_view detail) {
+    count(reason);
+    environment_.refusals.write(reason, connection_->client(), listener_->name, detail);
+    if (!refusal) return;
+    // Who names a version that does not exist is told so in the words of 3.1.1 (MQTT-3.1.1 3.1.2.2).
+    if (!version_ && *refusal == mqtt::Refusal::unsupported_version) version_ = mqtt::Version::v311;
+    if (!version_) return;
+    const auto words = mqtt::write_refusal(*refusal, *version_);
+    if (words.empty()) return;
+    const auto sent = ::send(client_.native_handle(), words.data(), words.size(), MSG_NOSIGNAL);
+    refused_in_words_ = sent == static_cast<ssize_t>(words.size());
+}
+
+Awaitable<void> Session::linger() {
+    if (!refused_in_words_) co_return;
+    ::shutdown(client_.native_handle(), SHUT_WR);
+    const auto deadline = Clock::now() + linger_time;
+    std::size_t discarded = 0;
+    while (!stopped_ && discarded < most_lingered && Clock::now() < deadline) {
+        const auto read = read_some(client_.native_handle(), environment_.scratch);
+        if (read.kind == Read::Kind::end || read.kind == Read::Kind::broken) co_return;
+        discarded += read.count;
+        arm(waits::client_readable, deadline);
+        co_await signal_.wait();
+    }
+}
+
+void Session::stop() {
+    const auto self = shared_from_this();
+    stopped_ = true;
+    signal_.raise();
+}
+
+void Session::finish() {
+    if (std::exchange(finished_, true)) return;
+    boost::system::error_code ignored;
+    timer_.cancel();
+    client_.close(ignored);
+    broker_.close(ignored);
+    connection_.reset();
+    handshake_.reset();
+    if (broker_id_) pool().end_connection(*broker_id_);
+    if (client_hash_ != 0) pool().release(client_hash_, lifetime_, Clock::now());
+    environment_.gate.give(descriptors_);
+    auto& now = relayed_ ? environment_.counters.relayed : environment_.counters.pending;
+    now.fetch_sub(1, std::memory_order_relaxed);
+    unlink();
+}
+
+void Session::arm(unsigned interest, Clock::time_point deadline) {
+    using Wait = Descriptor::wait_type;
+    if (interest & waits::client_readable) arm_one(client_, Wait::wait_read, waits::client_readable);
+    if (interest & waits::client_writable) arm_one(client_, Wait::wait_write, waits::client_writable);
+    if (interest & waits::client_failed) arm_one(client_, Wait::wait_error, waits::client_failed);
+    if (interest & waits::broker_readable) arm_one(broker_, Wait::wait_read, waits::broker_readable);
+    if (interest & waits::broker_writable) arm_one(broker_, Wait::wait_write, waits::broker_writable);
+    if (interest & waits::broker_failed) arm_one(broker_, Wait::wait_error, waits::broker_failed);
+    arm_timer(deadline);
+}
+
+void Session::arm_one(Descriptor& descriptor, Descriptor::wait_type event, unsigned bit) {
+    if (armed_ & bit) return;
+    armed_ = static_cast<std::uint8_t>(armed_ | bit);
+    const auto generation = (bit & waits::of_broker) ? broker_generation_ : 0;
+    descriptor.async_wait(event,
+                          [self = shared_from_this(), bit, generation](boost::system::error_code code) {
+                              if ((bit & waits::of_broker) && generation != self->broker_generation_) return;
+                              self->armed_ = static_cast<std::uint8_t>(self->armed_ & ~bit);
+                              if (code == asio::error::operation_aborted) return;
+                              self->fired_ = static_cast<std::uint8_t>(self->fired_ | bit);
+                              self->signal_.raise();
+                          });
+}
+
+void Session::arm_timer(Clock::time_point deadline) {
+    if (deadline == armed_deadline_) return;
+    armed_deadline_ = deadline;
+    if (deadline == never) {
+        timer_.cancel();
+        return;
+    }
+    timer_.expires_at(deadline);
+    timer_.async_wait([self = shared_from_this()](boost::system::error_code code) {
+        if (code) return;
+        self->armed_deadline_ = never;
+        self->signal_.raise();
+    });
+}
+
+bool Session::fired(unsigned bit) {
+    const bool was = (fired_ & bit) != 0;
+    fired_ = static_cast<std::uint8_t>(fired_ & ~bit);
+    return was;
+}
+
+unsigned Session::relay_interest() const {
+    unsigned interest = 0;
+    if (to_broker_.wants_source()) interest |= waits::client_readable;
+    if (to_client_.wants_sink()) interest |= waits::client_writable;
+    if (to_client_.wants_source()) interest |= waits::broker_readable;
+    if (to_broker_.wants_sink()) interest |= waits::broker_writable;
+    // A side that is only waited for could be reset unnoticed. Once both its directions have ended there is
+    // nothing left to notice (and epoll would report the hang-up without end).
+    if (!(interest & (waits::client_readable | waits::client_writable)) && !client_over())
+        interest |= waits::client_failed;
+    if (!(interest & (waits::broker_readable | waits::broker_writable)) && !broker_over())
+        interest |= waits::broker_failed;
+    return interest;
+}
+
+}  // namespace limpet::session

@@ -1,0 +1,167 @@
+// SPDX-License-Identifier: Apache-2.0
+// One connection's story: accept -> CONNECT -> choose -> connect -> CONNACK -> hand off, or relay for good.
+#pragma once
+
+#include <atomic>
+#include <boost/intrusive/list.hpp>
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "balancer/balancer.h"
+#include "base/fd.h"
+#include "base/reason.h"
+#include "dataplane/dataplane.h"
+#include "handoff/handoff.h"
+#include "mqtt/packet.h"
+#include "session/asio.h"
+#include "session/gate.h"
+#include "session/listener.h"
+#include "session/refusal_log.h"
+#include "session/relay.h"
+
+namespace limpet::session {
+
+/// What a worker counts; read by others.
+struct Counters {
+    std::atomic<std::uint64_t> accepted{0};
+    std::atomic<std::uint64_t> spliced{0};  ///< connections that left for the kernel, since the start
+    std::atomic<std::uint64_t> relayed{0};  ///< now, for good
+    std::atomic<std::uint64_t> pending{0};  ///< now, before CONNACK or still trying to leave
+};
+
+/// What the sessions of one worker share. All of it outlives them.
+struct Environment {
+    Executor executor;
+    unsigned worker = 0;
+    dataplane::Dataplane& dataplane;
+    DescriptorGate& gate;
+    std::chrono::seconds idle_timeout{0};  ///< of flows without keep-alive; 0: no limit
+    std::span<std::uint8_t> scratch;       ///< for reads; nothing in it survives a suspension
+    Counters counters;
+    RefusalLog refusals;
+};
+
+class Session
+    : public std::enable_shared_from_this<Session>,
+      public boost::intrusive::list_base_hook<boost::intrusive::link_mode<boost::intrusive::auto_unlink>> {
+  public:
+    /// Takes an accepted, non-blocking socket. `no_room`: descriptors have run out; the client is heard and
+    /// refused.
+    Session(Environment& environment, std::shared_ptr<const Listener> listener, Fd client, bool no_room);
+    ~Session();
+    Session(const Session&) = delete;
+    Session& operator=(const Session&) = delete;
+
+    /// The whole story; finish() must follow when it returned or threw.
+    [[nodiscard]] Awaitable<void> story();
+    /// Closes what is still open and gives back what was counted.
+    void finish();
+    /// The daemon stops: ends the story at its next step.
+    void stop();
+
+  private:
+    /// What is needed until CONNACK and freed then.
+    struct Handshake {
+        mqtt::Connect connect;
+        mqtt::Connack connack;
+        std::vector<std::uint8_t> from_client;  ///< CONNECT and all behind it, kept for another broker
+        std::size_t sent = 0;                   ///< of from_client, to the present broker
+        bool client_ended = false;              ///< the client sent FIN
+        std::vector<std::uint8_t> from_broker;  ///< up to a whole packet
+        std::vector<std::uint8_t> to_client;    ///< AUTH packets on their way to the client
+        std::size_t to_client_taken = 0;
+        bool broker_spoke = false;  ///< the client has seen bytes of a broker: no other one can take over
+        std::vector<balancer::BrokerId> tried;
+        std::optional<balancer::Choice> next;  ///< chosen while the present broker was still being tried
+        Clock::time_point deadline;            ///< of all attempts
+        Clock::time_point attempt_deadline;    ///< of the present one
+    };
+    enum class Verdict : std::uint8_t { undecided, accepted, refused };
+
+    // The chapters, in order. False: the story ends here.
+    Awaitable<bool> read_connect();
+    Awaitable<bool> reach_broker();
+    Awaitable<void> relay();
+    Awaitable<void> linger();
+
+    // One broker; NONE when it answered CONNECT.
+    Awaitable<Reason> try_broker(const balancer::Choice& choice);
+    Awaitable<Reason> connect_broker(const Endpoint& address);
+    Awaitable<Reason> await_connack();
+    [[nodiscard]] balancer::Client client_facts() const;
+    [[nodiscard]] std::optional<balancer::Choice> choose_next();
+    [[nodiscard]] Reason start_connect(const Endpoint& address);
+    [[nodiscard]] Result<Fd> open_leg(const Endpoint& address);
+    [[nodiscard]] bool give_way();
+    [[nodiscard]] Reason exchange();
+    [[nodiscard]] Reason read_answer();
+    [[nodiscard]] Reason judge_answer();
+    void drop_broker(const balancer::Choice& choice, Reason failure);
+    void give_up_on_brokers(Reason failure);
+    void settle(const balancer::Choice& choice);
+
+    // After CONNACK.
+    [[nodiscard]] bool pump_both();
+    [[nodiscard]] bool leave(Clock::time_point& wake_at);
+    void stay(Reason reason);
+
+    /// Counts and logs why the client is closed, and says it in MQTT's words where there are words.
+    void refuse(Reason reason, std::optional<mqtt::Refusal> refusal, std::string_view detail = {});
+
+    // Waiting: arm what may wake the story, then wait for the signal.
+    void arm(unsigned interest, Clock::time_point deadline);
+    void arm_one(Descriptor& descriptor, Descriptor::wait_type event, unsigned bit);
+    void arm_timer(Clock::time_point deadline);
+    /// Whether the wait came true since it was last asked for.
+    [[nodiscard]] bool fired(unsigned bit);
+    [[nodiscard]] unsigned handshake_interest() const;
+    [[nodiscard]] unsigned relay_interest() const;
+    /// Both directions of this side have ended: nothing more is to be heard of it.
+    [[nodiscard]] bool client_over() const { return to_broker_.ended && to_client_.passed_on; }
+    [[nodiscard]] bool broker_over() const { return to_client_.ended && to_broker_.passed_on; }
+
+    void count(Reason reason) const { environment_.dataplane.count(reason); }
+    [[nodiscard]] balancer::Pool& pool() const { return *listener_->pool; }
+
+    Environment& environment_;
+    std::shared_ptr<const Listener> listener_;
+    Descriptor client_;
+    Descriptor broker_;
+    Timer timer_;
+    Signal signal_;
+    std::unique_ptr<handoff::Connection> connection_;
+    std::unique_ptr<Handshake> handshake_;
+    std::string client_id_;  ///< while it may still be handed over
+
+    Direction to_broker_;
+    Direction to_client_;
+    std::uint64_t client_hash_ = 0;  ///< under which the pool remembers the client; 0: it does not
+    std::chrono::seconds lifetime_{0};
+    std::chrono::seconds idle_timeout_{0};
+    Clock::time_point relay_until_ = never;
+    Clock::time_point armed_deadline_ = never;
+    std::uint32_t broker_generation_ =
+        0;                           ///< tells waits of an earlier broker's socket from the present one's
+    std::uint32_t descriptors_ = 0;  ///< taken from the gate
+    std::optional<balancer::BrokerId> broker_id_;  ///< whose connection count we hold
+    std::optional<mqtt::Version> version_;         ///< whose words the client understands
+    Reason forced_relay_ = LIMPET_REASON_NONE;     ///< the broker leg is none of the data path's
+    std::uint8_t armed_ = 0;                       ///< waits under way
+    std::uint8_t fired_ = 0;                       ///< waits that came true and were not looked at yet
+    Verdict verdict_ = Verdict::undecided;
+    bool leaving_ = false;
+    bool relayed_ = false;  ///< counted as such
+    bool no_room_ = false;
+    bool refused_in_words_ = false;
+    bool stopped_ = false;
+    bool finished_ = false;
+};
+
+/// Every session of a worker; sessions leave it by themselves when they end.
+using SessionList = boost::intrusive::list<Session, boost::intrusive::constant_time_size<false>>;
+
+}  // namespace limpet::session

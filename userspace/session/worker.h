@@ -1,0 +1,56 @@
+// SPDX-License-Identifier: Apache-2.0
+// The threads that accept clients and run their sessions.
+#pragma once
+
+#include <chrono>
+#include <cstdint>
+#include <memory>
+#include <vector>
+
+#include "base/endpoint.h"
+#include "base/result.h"
+#include "dataplane/dataplane.h"
+#include "session/listener.h"
+
+namespace limpet::session {
+
+struct Options {
+    unsigned workers = 1;
+    std::chrono::seconds idle_timeout{0};            ///< of flows without keep-alive; 0: no limit
+    std::chrono::milliseconds drain_grace{2000};     ///< from stop() until what is left is closed
+    std::chrono::milliseconds pause_patience{2000};  ///< accepting paused for longer: clients are refused
+    std::size_t descriptor_limit = 0;                ///< 0: RLIMIT_NOFILE
+};
+
+struct Counts {
+    std::uint64_t accepted = 0;  ///< since the start
+    std::uint64_t spliced = 0;   ///< left for the kernel since the start
+    std::uint64_t relayed = 0;   ///< now
+    std::uint64_t pending = 0;   ///< now, before CONNACK or still trying to leave
+};
+
+/// One thread per worker, each with its own event loop, its own listening sockets and its own sessions.
+class Workers {
+  public:
+    /// `dataplane` must have been started with as many workers and must outlive this.
+    Workers(dataplane::Dataplane& dataplane, Options options);
+    ~Workers();  ///< stops
+    Workers(const Workers&) = delete;
+    Workers& operator=(const Workers&) = delete;
+
+    /// Begins to accept, or, where the address is listened on already, gives clients from now on the new
+    /// terms. Returns the address (port 0 is replaced by the port that the host chose). Not thread-safe.
+    Result<Endpoint> open(Listener listener);
+    /// Stops accepting on an address; the sessions that came from it go on.
+    void close(const Endpoint& address);
+    /// Stops accepting, closes after the grace what has not left or ended by itself, and ends the threads.
+    void stop();
+
+    [[nodiscard]] Counts counts() const;
+
+  private:
+    struct State;
+    std::unique_ptr<State> state_;
+};
+
+}  // namespace limpet::session
