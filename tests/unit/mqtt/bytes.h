@@ -107,8 +107,15 @@ template <class Parse>
 std::size_t decided_after(const Buffer& bytes, const Parse& parse) {
     const Buffer longer = bytes + Buffer{0xC0, 0x00, 0x30, 0x02};
     std::size_t decided = bytes.size() + 1;
-    for (std::size_t length = 0; length <= bytes.size() && decided > bytes.size(); ++length)
-        if (parse(Bytes(bytes).first(length)).status != Status::incomplete) decided = length;
+    for (std::size_t length = 0; length <= bytes.size() && decided > bytes.size(); ++length) {
+        const auto part = parse(Bytes(bytes).first(length));
+        if (part.status != Status::incomplete) {
+            decided = length;
+        } else {
+            EXPECT_TRUE(part.consumed == 0 && part.packet == decltype(part.packet){} && part.detail.empty())
+                << "nothing of an incomplete packet gets out (" << length << " bytes)";
+        }
+    }
     if (decided > bytes.size()) return decided;
     const auto whole = parse(Bytes(bytes));
     for (std::size_t length = decided; length <= longer.size(); ++length)
