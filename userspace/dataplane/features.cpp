@@ -2,7 +2,6 @@
 // What this kernel and its devices can do, found by trying, not by version.
 #include <bpf/bpf.h>
 #include <bpf/libbpf.h>
-#include <linux/if_link.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <unistd.h>
@@ -11,6 +10,7 @@
 
 #include "dataplane/bpf_object.h"
 #include "dataplane/dataplane.h"
+#include "dataplane/device_features.h"
 #include "dataplane/interfaces.h"
 
 namespace limpet::dataplane {
@@ -52,27 +52,17 @@ Feature dispatcher_feature() {
 
 Feature xdp_feature(const Interface& interface) {
     Feature feature{"xdp-native " + interface.name, false, "driver " + interface.driver};
-    bpf_insn code[] = {{BPF_ALU64 | BPF_MOV | BPF_K, 0, 0, 0, XDP_PASS}, {BPF_JMP | BPF_EXIT, 0, 0, 0, 0}};
-    const Fd program(bpf_prog_load(BPF_PROG_TYPE_XDP, "limpet_probe", "GPL", code, 2, nullptr));
-    if (!program) {
-        feature.detail = std::string("loading: ") + std::strerror(errno);
+    if (const auto device = device_xdp(interface.index)) {
+        feature.available = device->native && device->redirect;
+        if (!feature.available)
+            feature.detail += " has none";
+        else if (!device->transmit)
+            feature.detail += ", but frames cannot be redirected to it";
         return feature;
     }
-    const auto index = static_cast<int>(interface.index);
-    const int result =
-        bpf_xdp_attach(index, program.get(), XDP_FLAGS_DRV_MODE | XDP_FLAGS_UPDATE_IF_NOEXIST, nullptr);
-    if (result == 0) {
-        bpf_xdp_attach_opts options{};
-        options.sz = sizeof options;
-        options.old_prog_fd = program.get();
-        bpf_xdp_detach(index, XDP_FLAGS_DRV_MODE | XDP_FLAGS_REPLACE, &options);
-        feature.available = true;
-    } else if (result == -EBUSY || result == -EEXIST) {
-        feature.available = true;
-        feature.detail += ", a program is attached";
-    } else {
-        feature.detail += std::string(": ") + std::strerror(-result);
-    }
+    // Older kernels do not tell; to attach something only to find out would disturb the device.
+    feature.available = true;
+    feature.detail += ": this kernel does not tell, serve finds out";
     return feature;
 }
 
@@ -84,6 +74,8 @@ std::pair<Mode, std::string> automatic_mode(const std::string& name) {
     if (!interface->ethernet) return {Mode::relay, "not an Ethernet device"};
     if (interface->driver == "veth" || interface->driver == "bridge")
         return {Mode::tc, "on a " + interface->driver + " device TC keeps large segments whole, XDP cannot"};
+    if (const auto device = device_xdp(interface->index); device && !(device->native && device->redirect))
+        return {Mode::tc, "the driver " + interface->driver + " has no native XDP"};
     if (!interface->forwarding)
         return {Mode::tc, "IP forwarding is off, without which XDP cannot look up routes"};
     return {Mode::xdp, "native XDP where the driver has it, TC otherwise"};
