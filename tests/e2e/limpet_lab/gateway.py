@@ -107,6 +107,11 @@ class Limpet:
     def status(self):
         return self.ask("status")
 
+    def features(self):
+        """What the kernel and the interfaces of the gateway can do."""
+        done = run("ip", "netns", "exec", self._topology.gateway, self.binary, "features", "--json")
+        return json.loads(done.stdout)
+
     def connections(self, kind):
         """'spliced' or 'relayed' connections now."""
         return self.status()["connections"][kind]

@@ -101,7 +101,17 @@ class Lab:
             return
         for interface in self.gateway.status()["interfaces"]:
             if interface["name"] in self.topology.interfaces and interface["mode"] != self.mode:
+                self._require_features(interface["name"])
                 raise LabError(f"wanted mode {self.mode}, attached: {interface}")
+
+    def _require_features(self, interface):
+        """Missing, by the name that `limpet features` gives it, if this machine cannot do the mode."""
+        needed = {"root", "btf", "tc", "ringbuf", "repair"}
+        if self.mode == "xdp":
+            needed |= {"xdp", f"xdp-native {interface}"}
+        for feature in self.gateway.features():
+            if feature["name"] in needed and not feature["available"]:
+                raise Missing(f"{feature['name']} ({feature['detail']})")
 
     def client(self, client_id, **options):
         return self.track(clients.Client(self.topology, self.listener, client_id, **options))
