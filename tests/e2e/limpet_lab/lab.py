@@ -109,7 +109,7 @@ class Lab:
         needed = {"root", "btf", "tc", "ringbuf", "repair"}
         if self.mode == "xdp":
             needed |= {"xdp", f"xdp-native {interface}"}
-        for feature in self.gateway.features():
+        for feature in self.gateway.features()["features"]:
             if feature["name"] in needed and not feature["available"]:
                 raise Missing(f"{feature['name']} ({feature['detail']})")
 

@@ -67,10 +67,10 @@ def the_mode_that_auto_takes_works(lab):
         raise LabError(f"auto took {modes}")
     _talks(lab, "auto")
     lab.gateway.wait_spliced(1)
-    said = {feature["name"]: feature["detail"] for feature in lab.gateway.features()}
-    for interface in lab.topology.interfaces:
-        if said[f"auto {interface}"].split(":")[0] not in modes:
-            raise LabError(f"features says {said}, attached is {modes}")
+    said = {interface["name"]: interface["mode"] for interface in lab.gateway.features()["interfaces"]}
+    for interface in lab.gateway.status()["interfaces"]:
+        if interface["name"] in lab.topology.interfaces and interface["mode"] != said[interface["name"]]:
+            raise LabError(f"features says {said}, attached is {interface}")
 
 
 @scenario(modes=("tc",), families=(4,))
