@@ -19,6 +19,9 @@ namespace {
 constexpr std::uint8_t netdev_cmd_dev_get = 1;
 constexpr std::uint16_t netdev_a_dev_ifindex = 1;
 constexpr std::uint16_t netdev_a_dev_xdp_features = 3;
+constexpr std::size_t generic_length = sizeof(genlmsghdr);  // the macros of linux/genetlink.h are signed
+constexpr std::size_t headers_length = sizeof(nlmsghdr) + generic_length;
+constexpr std::size_t attribute_length = sizeof(nlattr);
 constexpr std::uint64_t xdp_basic = 1;
 constexpr std::uint64_t xdp_redirect = 2;
 constexpr std::uint64_t xdp_ndo_xmit = 4;
@@ -28,21 +31,21 @@ std::vector<std::uint8_t> ask(int socket, std::uint16_t family, std::uint8_t com
                               std::span<const std::uint8_t> value) {
     std::array<std::uint8_t, 128> question{};
     auto* header = reinterpret_cast<nlmsghdr*>(question.data());
-    auto* generic = reinterpret_cast<genlmsghdr*>(question.data() + NLMSG_HDRLEN);
-    auto* first = reinterpret_cast<nlattr*>(question.data() + NLMSG_HDRLEN + GENL_HDRLEN);
-    const auto length = NLMSG_HDRLEN + GENL_HDRLEN + static_cast<std::size_t>(NLA_HDRLEN) + value.size();
+    auto* generic = reinterpret_cast<genlmsghdr*>(question.data() + sizeof(nlmsghdr));
+    auto* first = reinterpret_cast<nlattr*>(question.data() + headers_length);
+    const auto length = headers_length + attribute_length + value.size();
     header->nlmsg_len = static_cast<std::uint32_t>(length);
     header->nlmsg_type = family;
     header->nlmsg_flags = NLM_F_REQUEST;
     generic->cmd = command;
     generic->version = 1;
     first->nla_type = attribute;
-    first->nla_len = static_cast<std::uint16_t>(static_cast<std::size_t>(NLA_HDRLEN) + value.size());
+    first->nla_len = static_cast<std::uint16_t>(attribute_length + value.size());
     std::memcpy(question.data() + length - value.size(), value.data(), value.size());
     if (::send(socket, question.data(), length, 0) < 0) return {};
     std::vector<std::uint8_t> answer(4096);
     const auto received = ::recv(socket, answer.data(), answer.size(), 0);
-    if (received < static_cast<ssize_t>(NLMSG_HDRLEN + GENL_HDRLEN)) return {};
+    if (received < static_cast<ssize_t>(headers_length)) return {};
     if (reinterpret_cast<const nlmsghdr*>(answer.data())->nlmsg_type == NLMSG_ERROR) return {};
     answer.resize(static_cast<std::size_t>(received));
     return answer;
@@ -50,17 +53,18 @@ std::vector<std::uint8_t> ask(int socket, std::uint16_t family, std::uint8_t com
 
 template <class Value>
 std::optional<Value> find(const std::vector<std::uint8_t>& answer, std::uint16_t attribute) {
-    std::size_t at = NLMSG_HDRLEN + GENL_HDRLEN;
-    while (at + NLA_HDRLEN <= answer.size()) {
+    std::size_t at = headers_length;
+    while (at + attribute_length <= answer.size()) {
         nlattr entry;
         std::memcpy(&entry, answer.data() + at, sizeof entry);
-        if (entry.nla_len < NLA_HDRLEN || at + entry.nla_len > answer.size()) break;
-        if ((entry.nla_type & NLA_TYPE_MASK) == attribute && entry.nla_len >= NLA_HDRLEN + sizeof(Value)) {
+        if (entry.nla_len < attribute_length || at + entry.nla_len > answer.size()) break;
+        if ((entry.nla_type & NLA_TYPE_MASK) == attribute &&
+            entry.nla_len >= attribute_length + sizeof(Value)) {
             Value value;
-            std::memcpy(&value, answer.data() + at + NLA_HDRLEN, sizeof value);
+            std::memcpy(&value, answer.data() + at + attribute_length, sizeof value);
             return value;
         }
-        at += static_cast<std::size_t>(NLA_ALIGN(entry.nla_len));
+        at += (entry.nla_len + 3U) & ~3U;  // attributes begin at multiples of four
     }
     return std::nullopt;
 }
