@@ -13,7 +13,7 @@ import contextlib
 import itertools
 import os
 
-from .process import inside, run
+from .process import Missing, inside, run
 
 CLIENT_NET = {4: "10.91.0.{}", 6: "fd00:91::{}"}
 BROKER_NET = {4: "10.92.0.{}", 6: "fd00:92::{}"}
@@ -145,7 +145,8 @@ class Topology:
     def lose(self, percent):
         """Drops this share of the TCP packets that arrive at clients and at brokers (0: none any more)."""
         for namespace in (self.clients, self.broker):
-            run("ip", "netns", "exec", namespace, "nft", "flush", "ruleset")
+            if run("ip", "netns", "exec", namespace, "nft", "flush", "ruleset", check=False).returncode != 0:
+                raise Missing("nftables")
             if percent:
                 rules = ("table inet loss {\n chain input {\n  type filter hook input priority 0;\n"
                          f"  meta l4proto tcp numgen random mod 100 < {percent} drop\n }}\n}}\n")

@@ -2,6 +2,7 @@
 """Networks and command lines of other shapes."""
 import json
 import os
+import shutil
 
 from limpet_lab import checks, clients, mqtt
 from limpet_lab.process import LabError, run
@@ -95,9 +96,6 @@ def mixed_families_are_relayed_by_name(lab):
 def loss_on_both_sides_is_survived(lab):
     """2 % loss at clients and brokers: retransmission, SACK and timestamps cross the translation unharmed."""
     lab.start()
-    if run("ip", "netns", "exec", lab.topology.clients, "nft", "list", "ruleset", check=False).returncode != 0:
-        from limpet_lab.process import Missing
-        raise Missing("nftables")
     client = lab.client("lossy")
     client.subscribe("lossy", 1)
     checks.all_spliced(lab, 1)
@@ -112,16 +110,16 @@ def loss_on_both_sides_is_survived(lab):
 @scenario(modes=("tc",), families=(4,))
 def missing_capabilities_are_said_in_one_line(lab):
     """Without root nothing can be attached: one clear line, and either a relay or an end, but no silence."""
-    lab.make_gateway()
-    lab.gateway.config_path.write_text(lab.gateway.config())
-    os.chmod(lab.folder, 0o755)
+    os.chmod(lab.folder, 0o777)
+    limpet = shutil.copy(lab.binary, lab.folder / "limpet")  # where somebody else may run it
     words = ["ip", "netns", "exec", lab.topology.gateway, "setpriv", "--reuid=65534", "--regid=65534", "--clear-groups",
-             "timeout", "3", lab.binary, "serve", "--listen", "10.91.0.1:11883", "--broker", "10.92.0.11:1883", "--mode",
-             "tc", "--socket", "/tmp/limpet-nobody.sock"]
+             "timeout", "3", limpet, "serve", "--listen", "10.91.0.1:11883", "--broker", "10.92.0.11:1883", "--mode",
+             "tc", "--socket", lab.folder / "nobody.sock"]
     done = run(*words, check=False, timeout=15)
-    said = (done.stdout + done.stderr).lower()
-    if not any(word in said for word in ("root", "privilege", "capab", "permission", "permitted")):
-        raise LabError(f"without root it says: {said!r}")
+    said = [line for line in (done.stdout + done.stderr).lower().splitlines()
+            if any(word in line for word in ("root", "privilege", "cap_", "capabilit", "permitted"))]
+    if not said:
+        raise LabError(f"without root it says: {done}")
 
 
 @scenario(modes=("relay",), families=(4,))
