@@ -9,8 +9,10 @@
 #include "checksum.h"
 #include "parse.h"
 
-#define LIMPET_OPTION_SACK       5
-#define LIMPET_OPTION_TIMESTAMPS 8
+#define LIMPET_OPTION_WINDOW_SCALE   3
+#define LIMPET_OPTION_SACK_PERMITTED 4
+#define LIMPET_OPTION_SACK           5
+#define LIMPET_OPTION_TIMESTAMPS     8
 
 /* Adds `delta` to the big-endian number at `address`, which lies `offset` bytes into the TCP header. */
 LIMPET_INLINE void limpet_shift_number(void* address, __u32 offset, __u32 delta, struct limpet_sums* sums) {
@@ -88,8 +90,8 @@ struct limpet_walk {
     __u8 tsval_seen;
     __u8 timestamps; /* in: translate them */
     __u8 acknowledges;
-    __u8 padding;
-    __u64 sum; /* in and out: limpet_sums.rest */
+    __u8 syn_edit; /* in, limpet_edit_options */
+    __u64 sum;     /* in and out: limpet_sums.rest */
 };
 
 LIMPET_INLINE void limpet_walk_number(struct limpet_walk* walk, __u32 offset, __u32 delta) {
@@ -123,6 +125,37 @@ LIMPET_WALKER int limpet_walk_options(struct limpet_walk* walk) {
                 if (edge + 4 > size) break;
                 limpet_walk_number(walk, offset + edge, walk->sack_delta);
             }
+        }
+        offset += size;
+    }
+    return 0;
+}
+
+/* Overwrites with NOPs, in a SYN, the options that the other leg's end did not offer (LIMPET_SYN_*): what a
+ * leg does not agree on then is absent from both (docs/HANDOFF.md, "Parity"). `sum` takes the change of the
+ * checksum. */
+LIMPET_WALKER int limpet_edit_options(struct limpet_walk* walk) {
+    if (!walk) return 0; /* as above */
+    __u32 offset = 0;
+    for (int step = 0; step < 40; step++) {
+        offset &= 63;
+        if (offset >= walk->length) break;
+        __u8 kind = walk->options[offset];
+        if (kind == 0) break;
+        __u32 size = kind == 1 ? 1 : walk->options[offset + 1];
+        if (kind != 1 && (size < 2 || offset + size > walk->length)) break;
+        __u8 unwanted = (kind == LIMPET_OPTION_TIMESTAMPS && (walk->syn_edit & LIMPET_SYN_NO_TIMESTAMPS)) ||
+                        (kind == LIMPET_OPTION_SACK_PERMITTED && (walk->syn_edit & LIMPET_SYN_NO_SACK)) ||
+                        (kind == LIMPET_OPTION_WINDOW_SCALE && (walk->syn_edit & LIMPET_SYN_NO_WINDOW_SCALE));
+        for (__u32 byte = 0; unwanted && byte < 10; byte++) {
+            if (byte >= size) break;
+            __u32 at = (offset + byte) & 127;
+            __u8 old = walk->options[at];
+            walk->options[at] = 1;
+            /* a byte at an even offset is the high one of its 16-bit word */
+            __u32 shift = at & 1 ? 0 : 8;
+            walk->sum =
+                limpet_replace16(walk->sum, bpf_htons((__u16)(old << shift)), bpf_htons((__u16)(1 << shift)));
         }
         offset += size;
     }

@@ -54,10 +54,7 @@ Feature xdp_feature(const Interface& interface) {
     Feature feature{"xdp-native " + interface.name, false, "driver " + interface.driver};
     if (const auto device = device_xdp(interface.index)) {
         feature.available = device->native && device->redirect;
-        if (!feature.available)
-            feature.detail += " has none";
-        else if (!device->transmit)
-            feature.detail += ", but frames cannot be redirected to it";
+        if (!feature.available) feature.detail += " has none";
         return feature;
     }
     // Older kernels do not tell; to attach something only to find out would disturb the device.

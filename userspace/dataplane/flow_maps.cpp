@@ -28,11 +28,12 @@ limpet_command single(const FlowKey& key, limpet_operation operation) {
 }
 
 template <class Value>
-int insert(int map, const FlowKey& key, std::uint8_t flags, std::uint32_t generation) {
+int insert(int map, const FlowKey& key, std::uint8_t flags, std::uint32_t generation, std::uint8_t syn_edit) {
     Value value{};
     value.flow.state = LIMPET_STATE_PENDING;
     value.flow.flags = flags;
     value.flow.created = generation;
+    value.flow.syn_edit = syn_edit;
     value.flow.tick = tick_now();
     return bpf_map_update_elem(map, key.bytes.data(), &value, BPF_NOEXIST);
 }
@@ -64,24 +65,28 @@ bool visit_batch(int map, FlowMaps::Cursor& cursor, std::uint32_t count,
 
 }  // namespace
 
-FlowMaps::Created FlowMaps::create(const FlowKey& key, std::uint8_t flags, std::uint32_t& generation) {
+FlowMaps::Created FlowMaps::create(const FlowKey& key, std::uint8_t flags, std::uint32_t& generation,
+                                   std::uint8_t syn_edit) {
     generation = next_generation();
-    const int result = key.family == 4 ? insert<limpet_flow4>(flows4_, key, flags, generation)
-                                       : insert<limpet_flow6>(flows6_, key, flags, generation);
+    const int result = key.family == 4 ? insert<limpet_flow4>(flows4_, key, flags, generation, syn_edit)
+                                       : insert<limpet_flow6>(flows6_, key, flags, generation, syn_edit);
     if (result == 0) return Created::made;
     if (errno == EEXIST) return Created::exists;
     return errno == E2BIG || errno == ENOMEM ? Created::full : Created::failed;
 }
 
-bool FlowMaps::renew(const FlowKey& key, std::uint8_t flags, std::uint32_t& generation) {
+bool FlowMaps::renew(const FlowKey& key, std::uint8_t flags, std::uint32_t& generation,
+                     std::uint8_t syn_edit) {
     generation = next_generation();
     const std::lock_guard guard(remake_);
     auto command = single(key, LIMPET_OPERATION_RENEW);
     command.leg[0].flags = flags;
     command.leg[0].created = generation;
+    command.leg[0].syn_edit = syn_edit;
     if (!run(command)) return false;
     if (command.leg[0].result == LIMPET_RESULT_OK) return true;
-    return command.leg[0].result == LIMPET_RESULT_MISSING && create(key, flags, generation) == Created::made;
+    return command.leg[0].result == LIMPET_RESULT_MISSING &&
+           create(key, flags, generation, syn_edit) == Created::made;
 }
 
 Result<void> FlowMaps::run(limpet_command& command) const {

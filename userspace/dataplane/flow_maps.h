@@ -20,11 +20,13 @@ class FlowMaps {
         : flows4_(flows4), flows6_(flows6), transition_(transition_program) {}
 
     enum class Created { made, exists, full, failed };
-    /// Makes a PENDING entry. `generation` receives what retire() and remove() need to know it by.
-    Created create(const FlowKey& key, std::uint8_t flags, std::uint32_t& generation);
+    /// Makes a PENDING entry. `generation` receives what retire() and remove() need to know it by;
+    /// `syn_edit` (LIMPET_SYN_*) is what the egress program takes out of our own SYN on this leg.
+    Created create(const FlowKey& key, std::uint8_t flags, std::uint32_t& generation,
+                   std::uint8_t syn_edit = 0);
     /// Makes a RETIRED entry PENDING again, for a tuple that came back within its grace; false: it is in
     /// another state.
-    bool renew(const FlowKey& key, std::uint8_t flags, std::uint32_t& generation);
+    bool renew(const FlowKey& key, std::uint8_t flags, std::uint32_t& generation, std::uint8_t syn_edit = 0);
 
     /// Runs the transition program on one connection; results are in the legs of `command`.
     Result<void> run(limpet_command& command) const;

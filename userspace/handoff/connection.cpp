@@ -43,6 +43,7 @@ struct Connection::State {
     std::uint32_t client_generation = 0;  // 0: no entry
     std::uint32_t broker_generation = 0;
     std::uint32_t client_segment = 0;  // the client's MSS
+    std::uint8_t syn_edit = 0;         // LIMPET_SYN_*
     bool broker_port_owned = false;
     Phase phase = Phase::pending;
     Reason reason = LIMPET_REASON_NONE;
@@ -445,9 +446,10 @@ Result<Fd> Connection::open_broker_leg(const Endpoint& broker) {
             state.broker_port_owned = true;
             if (state.reason != LIMPET_REASON_NONE) return socket;
             using Created = dataplane::FlowMaps::Created;
-            auto created = state.kernel().maps.create(state.broker_key, 0, state.broker_generation);
+            auto created =
+                state.kernel().maps.create(state.broker_key, 0, state.broker_generation, state.syn_edit);
             if (created == Created::exists &&
-                state.kernel().maps.renew(state.broker_key, 0, state.broker_generation))
+                state.kernel().maps.renew(state.broker_key, 0, state.broker_generation, state.syn_edit))
                 created = Created::made;
             if (created == Created::made) return socket;
             state.broker_generation = 0;
