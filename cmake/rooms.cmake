@@ -21,6 +21,9 @@ if(LIMPET_SANITIZE)
   target_compile_options(limpet_options INTERFACE -fsanitize=${LIMPET_SANITIZE} -fno-sanitize-recover=all)
   target_link_options(limpet_options INTERFACE -fsanitize=${LIMPET_SANITIZE})
 endif()
+if(LIMPET_FUZZERS) # the fuzzer must see the branches of the rooms, not only of its own target
+  target_compile_options(limpet_options INTERFACE -fsanitize=fuzzer-no-link)
+endif()
 find_package(Threads REQUIRED)
 target_link_libraries(limpet_options INTERFACE Threads::Threads)
 
