@@ -106,8 +106,8 @@ Result<Json> kill(Verbs& verbs, Arguments& args) {
     const auto query = args.flows();
     const bool all = args.flag("all");
     if (auto good = args.finish(); !good) return std::unexpected(good.error());
-    if (!all && !query.client_id && !query.broker && query.limit == 0)
-        return fail("nothing says which flows to end", "name a client id, a broker or a limit, or say all");
+    if (!all && !query.client_id && !query.broker)
+        return fail("nothing says which flows to end", "name a client id or a broker, or say all");
     return verbs.flows_kill(query);
 }
 

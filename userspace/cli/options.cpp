@@ -1,0 +1,206 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "cli/options.h"
+
+#include <CLI/CLI.hpp>
+#include <ostream>
+
+#include "cli/cli.h"
+
+namespace limpet::cli {
+namespace {
+
+class Parser {
+  public:
+    explicit Parser(Options& options) : options_(options) {
+        app_.require_subcommand(1);
+        app_.set_version_flag("-V,--version", std::string("limpet ") + LIMPET_VERSION);
+        root_json_ = add_json(&app_);
+        root_socket_ = add_socket(&app_);
+        add_serve();
+        add_local();
+        add_daemon_commands();
+        add_flows();
+    }
+
+    std::optional<int> parse(int argc, const char* const* argv, std::ostream& out, std::ostream& err) {
+        try {
+            app_.parse(argc, argv);
+            refuse_misplaced();
+        } catch (const CLI::ParseError& error) {
+            if (error.get_exit_code() == static_cast<int>(CLI::ExitCodes::Success)) {
+                app_.exit(error, out, err);
+                return status_ok;
+            }
+            err << "limpet: " << one_line(error.what()) << ": see `" << deepest() << " --help`\n";
+            return status_usage;
+        }
+        return std::nullopt;
+    }
+
+  private:
+    // A value that may be empty and of which it counts whether it was said.
+    static CLI::Option* text(CLI::App* app, const std::string& name, std::optional<std::string>& value,
+                             const std::string& what, const std::string& type) {
+        return app
+            ->add_option_function<std::string>(
+                name, [&value](const std::string& said) { value = said; }, what)
+            ->type_name(type);
+    }
+    static CLI::Option* number(CLI::App* app, const std::string& name, std::optional<std::int64_t>& value,
+                               const std::string& what) {
+        return app
+            ->add_option_function<std::int64_t>(
+                name, [&value](const std::int64_t& said) { value = said; }, what)
+            ->type_name("N");
+    }
+    static void repeated(CLI::App* app, const std::string& name, std::vector<std::string>& values,
+                         const std::string& what, const std::string& type) {
+        app->add_option(name, values, what)->type_name(type)->allow_extra_args(false);
+    }
+    CLI::Option* add_json(CLI::App* app) {
+        return app->add_flag("-j,--json", options_.json, "print JSON, for scripts");
+    }
+    CLI::Option* add_socket(CLI::App* app) {
+        return text(app, "--socket", options_.socket, "control socket [/run/limpet/limpet.sock]", "PATH");
+    }
+    CLI::Option* add_config(CLI::App* app) {
+        return app
+            ->add_option("-c,--config", options_.config_file, "configuration file (docs/CONFIGURATION.md)")
+            ->type_name("FILE");
+    }
+
+    CLI::App* command(CLI::App* parent, const std::string& name, Command value, const std::string& what) {
+        auto* app = parent->add_subcommand(name, what);
+        // The innermost command speaks last, because CLI11 calls back from the inside out.
+        app->parse_complete_callback([this, value] {
+            if (!said_) options_.command = value;
+            said_ = true;
+        });
+        return app;
+    }
+    CLI::App* talking(CLI::App* parent, const std::string& name, Command value, const std::string& what) {
+        auto* app = command(parent, name, value, what);
+        add_json(app);
+        add_socket(app);
+        return app;
+    }
+
+    void add_serve() {
+        auto* app = command(&app_, "serve", Command::serve, "run the balancer, in the foreground");
+        add_config(app);
+        repeated(app, "--listen", options_.listen, "where clients connect to (repeatable)", "ADDR:PORT");
+        repeated(app, "--broker", options_.brokers, "a broker, named b1, b2 … or NAME (repeatable)",
+                 "[NAME=]ADDR:PORT");
+        text(app, "--strategy", options_.strategy,
+             "sticky, hash, least_connections, round_robin, random or power_of_two", "NAME");
+        text(app, "--mode", options_.mode, "auto, xdp, tc or relay", "MODE");
+        repeated(app, "-i,--interface", options_.interfaces, "where to attach (repeatable) [all]", "NAME");
+        text(app, "--bpffs", options_.bpffs, "folder for pinned state [/sys/fs/bpf/limpet]", "DIR");
+        add_socket(app);
+        text(app, "--admin", options_.admin, "HTTP for metrics and health, \"\" for none [127.0.0.1:9883]",
+             "ADDR:PORT");
+        number(app, "--workers", options_.workers, "threads, 0 for one per core [0]");
+        number(app, "--max-flows", options_.max_flows, "connections in the kernel at once [1000000]");
+        text(app, "--log-level", options_.log_level, "trace, debug, info, warn or error [info]", "LEVEL");
+        app->add_flag("--flush", options_.flush,
+                      "remove what an earlier daemon left before starting, and everything when stopping");
+    }
+
+    void add_local() {
+        auto* detach = command(&app_, "detach", Command::detach,
+                               "remove programs, pins and marks that a daemon left behind");
+        add_config(detach);
+        text(detach, "--bpffs", options_.bpffs, "folder of the pinned state [/sys/fs/bpf/limpet]", "DIR");
+        add_socket(detach);
+        add_json(detach);
+        detach->add_flag("--force", options_.force, "even where live connections end with them");
+        auto* check = command(&app_, "check", Command::check, "validate a configuration and start nothing");
+        add_config(check)->required();
+        add_json(check);
+        auto* features =
+            command(&app_, "features", Command::features, "what this kernel and each interface can do");
+        repeated(features, "-i,--interface", options_.interfaces, "look at this interface (repeatable) [all]",
+                 "NAME");
+        add_json(features);
+        auto* decode = command(&app_, "decode", Command::decode,
+                               "read the bytes of one MQTT packet on standard input, print JSON");
+        decode->add_flag("--hex", options_.hex, "the input is hexadecimal text");
+        add_json(decode);
+        add_json(command(&app_, "version", Command::version, "print the version"));
+    }
+
+    void add_daemon_commands() {
+        talking(&app_, "status", Command::status, "what the daemon does right now");
+        auto* brokers = talking(&app_, "brokers", Command::brokers, "the brokers of all pools");
+        talking(brokers, "list", Command::brokers, "list them (what `limpet brokers` does)");
+        auto* lookup =
+            talking(&app_, "lookup", Command::lookup, "the broker that a client has or would get, and why");
+        lookup->add_option("CLIENT_ID", options_.lookup_client, "the client id")->required();
+        text(lookup, "--pool", options_.pool, "in this pool, where there are several", "NAME");
+        talking(&app_, "reload", Command::reload, "have the daemon read its configuration again");
+    }
+
+    void add_filters(CLI::App* app, const std::string& limit) {
+        text(app, "--client-id", options_.client_id, "only of this client", "ID");
+        text(app, "--broker", options_.broker, "only to this broker", "NAME");
+        if (!limit.empty())
+            app->add_option("--limit", options_.limit, limit)->type_name("N")->check(CLI::NonNegativeNumber);
+    }
+
+    void add_flows() {
+        auto* flows =
+            talking(&app_, "flows", Command::flows_list, "the connections that the kernel forwards");
+        add_filters(flows, "at most so many, 0 for all [0]");
+        add_filters(talking(flows, "list", Command::flows_list, "list them (what `limpet flows` does)"),
+                    "at most so many, 0 for all [0]");
+        add_filters(talking(flows, "count", Command::flows_count, "how many there are"), "");
+        add_filters(talking(flows, "show", Command::flows_show, "everything about one of them"), "");
+        auto* kill = talking(flows, "kill", Command::flows_kill, "end them, with a reset to both ends");
+        add_filters(kill, "at most so many, 0 for all [0]");
+        kill->add_flag("--all", options_.all, "all of them, where no filter is given");
+    }
+
+    // An option in front of a command that has no use for it would be silently ignored.
+    void refuse_misplaced() const {
+        const auto chosen = app_.get_subcommands();
+        if (chosen.empty()) return;
+        for (const auto* option : {root_json_, root_socket_})
+            if (option->count() > 0 && !chosen.front()->get_option_no_throw(option->get_name()))
+                throw CLI::ExtrasError(
+                    {option->get_name() + " (not an option of " + chosen.front()->get_name() + ")"});
+    }
+
+    [[nodiscard]] std::string deepest() const {
+        std::string name = "limpet";
+        const CLI::App* app = &app_;
+        while (!app->get_subcommands().empty()) {
+            app = app->get_subcommands().front();
+            name += " " + app->get_name();
+        }
+        return name;
+    }
+
+    static std::string one_line(std::string text) {
+        for (auto& byte : text)
+            if (byte == '\n') byte = ' ';
+        while (!text.empty() && (text.back() == ' ' || text.back() == '.')) text.pop_back();
+        return text;
+    }
+
+    Options& options_;
+    bool said_ = false;
+    CLI::App app_{
+        "A load balancer for MQTT that leaves the path: sticky by client id, forwarded by the kernel.",
+        "limpet"};
+    CLI::Option* root_json_ = nullptr;
+    CLI::Option* root_socket_ = nullptr;
+};
+
+}  // namespace
+
+std::optional<int> read_options(int argc, const char* const* argv, Options& options, std::ostream& out,
+                                std::ostream& err) {
+    return Parser(options).parse(argc, argv, out, err);
+}
+
+}  // namespace limpet::cli

@@ -1,0 +1,67 @@
+// SPDX-License-Identifier: Apache-2.0
+// What the command line says, as values. Knows how it is spelled, not what it does.
+#pragma once
+
+#include <cstdint>
+#include <iosfwd>
+#include <optional>
+#include <string>
+#include <vector>
+
+namespace limpet::cli {
+
+enum class Command {
+    serve,
+    detach,
+    check,
+    features,
+    status,
+    brokers,
+    flows_list,
+    flows_count,
+    flows_show,
+    flows_kill,
+    lookup,
+    decode,
+    reload,
+    version,
+};
+
+struct Options {
+    Command command = Command::version;
+    bool json = false;
+    std::optional<std::string> socket;
+    std::string config_file;  ///< empty: none
+
+    // serve; what is not there was not said
+    std::vector<std::string> listen;
+    std::vector<std::string> brokers;
+    std::vector<std::string> interfaces;
+    std::optional<std::string> mode;
+    std::optional<std::string> bpffs;
+    std::optional<std::string> admin;
+    std::optional<std::string> strategy;
+    std::optional<std::string> log_level;
+    std::optional<std::int64_t> workers;
+    std::optional<std::int64_t> max_flows;
+    bool flush = false;
+
+    // flows
+    std::optional<std::string> client_id;
+    std::optional<std::string> broker;
+    std::uint64_t limit = 0;
+    bool all = false;
+
+    // lookup
+    std::string lookup_client;
+    std::optional<std::string> pool;
+
+    bool hex = false;    ///< decode
+    bool force = false;  ///< detach
+};
+
+/// Fills `options`; or prints help, the version or what is wrong with the usage, and returns the exit status.
+[[nodiscard]] std::optional<int> read_options(int argc, const char* const* argv, Options& options,
+                                              std::ostream& out, std::ostream& err);
+
+}  // namespace limpet::cli

@@ -1,0 +1,179 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "cli/print.h"
+
+#include <cmath>
+#include <cstdio>
+#include <string_view>
+
+#include "base/reason.h"
+#include "cli/table.h"
+
+namespace limpet::cli {
+namespace {
+
+// A field of an object, or null.
+const Json& at(const Json& object, const char* name) {
+    static const Json nothing;
+    if (!object.is_object()) return nothing;
+    const auto found = object.find(name);
+    return found == object.end() ? nothing : *found;
+}
+
+std::string text(const Json& value) {
+    if (value.is_string()) return visible(value.get<std::string>());
+    if (value.is_boolean()) return value.get<bool>() ? "yes" : "no";
+    if (value.is_number_float()) {
+        char shown[40];
+        std::snprintf(shown, sizeof shown, "%.1f", value.get<double>());
+        return shown;
+    }
+    if (value.is_number()) return value.dump();
+    return "-";
+}
+std::string text(const Json& object, const char* name) {
+    return text(at(object, name));
+}
+
+std::string age(const Json& object, const char* name) {
+    const auto& value = at(object, name);
+    return value.is_number() ? age_text(value.get<double>()) : "-";
+}
+std::string bytes(const Json& object, const char* name) {
+    const auto& value = at(object, name);
+    return value.is_number() ? bytes_text(value.get<double>()) : "-";
+}
+
+// Of a histogram of powers of two: more digits would be a lie.
+std::string microseconds(const Json& object, const char* name) {
+    const auto& value = at(object, name);
+    return value.is_number() ? std::to_string(std::llround(value.get<double>())) + " us" : "-";
+}
+
+std::string_view sentence_of(std::string_view name) {
+    for (unsigned i = 0; i < LIMPET_REASON_COUNT; ++i)
+        if (reason_name(static_cast<Reason>(i)) == name) return reason_sentence(static_cast<Reason>(i));
+    return "";
+}
+
+std::string head_text(const Json& status) {
+    Lines lines;
+    lines.add("version", text(status, "version"));
+    lines.add("pid", text(status, "pid"));
+    lines.add("uptime", age(status, "uptime_seconds"));
+    lines.add("mode", text(status, "mode"));
+    if (const auto note = text(status, "note"); note != "-" && !note.empty()) lines.add("note", note);
+    const auto& connections = at(status, "connections");
+    lines.add("connections", text(connections, "spliced") + " spliced, " + text(connections, "relayed") +
+                                 " relayed, " + text(connections, "tls") + " TLS, " +
+                                 text(connections, "pending") + " being set up");
+    const auto& rates = at(status, "rates");
+    lines.add("per second", text(rates, "accepted_per_second") + " accepted, " +
+                                text(rates, "spliced_per_second") + " spliced");
+    const auto& hold = at(status, "hold_microseconds");
+    lines.add("time in HOLD", "p50 " + microseconds(hold, "p50") + ", p99 " + microseconds(hold, "p99") +
+                                  ", p99.9 " + microseconds(hold, "p999") + " (" + text(hold, "count") +
+                                  " handoffs)");
+    return lines.text();
+}
+
+std::string interfaces_text(const Json& interfaces) {
+    Table table({{"INTERFACE"}, {"MODE"}, {"DISPATCHER"}, {"NOTE"}});
+    for (const auto& one : interfaces)
+        table.add({text(one, "name"), text(one, "mode"), text(one, "dispatcher"), text(one, "note")});
+    return table.empty() ? "" : "\n" + table.text();
+}
+
+std::string listeners_text(const Json& listeners) {
+    Table table({{"LISTENER"}, {"ADDRESS"}, {"PROTOCOL"}, {"POOL"}, {"ACCEPTED", Align::right}});
+    for (const auto& one : listeners)
+        table.add({text(one, "name"), text(one, "address"), text(one, "protocol"), text(one, "pool"),
+                   text(one, "accepted")});
+    return table.empty() ? "" : "\n" + table.text();
+}
+
+std::string reasons_text(const Json& reasons) {
+    Table table({{"REASON"}, {"COUNT", Align::right}, {"MEANING"}});
+    if (reasons.is_object())
+        for (const auto& [name, count] : reasons.items())
+            table.add({visible(name), text(count), std::string(sentence_of(name))});
+    return table.empty() ? "" : "\n" + table.text();
+}
+
+}  // namespace
+
+std::string status_text(const Json& status) {
+    auto out = head_text(status) + interfaces_text(at(status, "interfaces")) +
+               listeners_text(at(status, "listeners"));
+    const auto& brokers = at(status, "brokers");
+    if (!brokers.empty()) out += "\n" + brokers_text(brokers);
+    return out + reasons_text(at(status, "reasons"));
+}
+
+std::string brokers_text(const Json& brokers) {
+    Table table({{"POOL"},
+                 {"BROKER"},
+                 {"ADDRESS"},
+                 {"STATE"},
+                 {"WEIGHT", Align::right},
+                 {"CONNECTIONS", Align::right},
+                 {"CHOSEN", Align::right},
+                 {"FAILURES", Align::right}});
+    for (const auto& one : brokers)
+        table.add({text(one, "pool"), text(one, "name"), text(one, "address"), text(one, "state"),
+                   text(one, "weight"), text(one, "connections"), text(one, "chosen"),
+                   text(one, "failures")});
+    return table.empty() ? "no brokers\n" : table.text();
+}
+
+std::string flows_text(const Json& flows) {
+    Table table({{"CLIENT ID"},
+                 {"CLIENT"},
+                 {"LISTENER"},
+                 {"BROKER"},
+                 {"STATE"},
+                 {"AGE", Align::right},
+                 {"IDLE", Align::right},
+                 {"FROM CLIENT", Align::right},
+                 {"FROM BROKER", Align::right}});
+    for (const auto& one : flows)
+        table.add({text(one, "client_id"), text(one, "client"), text(one, "listener"),
+                   text(one, "broker_name"), text(one, "state"), age(one, "age_seconds"),
+                   age(one, "idle_seconds"), bytes(one, "bytes_from_client"),
+                   bytes(one, "bytes_from_broker")});
+    return table.empty() ? "no flows\n" : table.text();
+}
+
+std::string flow_text(const Json& flow) {
+    Lines lines;
+    lines.add("client id", text(flow, "client_id"));
+    lines.add("client", text(flow, "client"));
+    lines.add("listener", text(flow, "listener"));
+    lines.add("source", text(flow, "source"));
+    lines.add("broker", text(flow, "broker_name") + " (" + text(flow, "broker") + ")");
+    lines.add("state", text(flow, "state"));
+    lines.add("age", age(flow, "age_seconds"));
+    lines.add("idle", age(flow, "idle_seconds"));
+    lines.add("from client",
+              bytes(flow, "bytes_from_client") + " in " + text(flow, "packets_from_client") + " packets");
+    lines.add("from broker",
+              bytes(flow, "bytes_from_broker") + " in " + text(flow, "packets_from_broker") + " packets");
+    return lines.text();
+}
+
+std::string lookup_text(const Json& lookup) {
+    Lines lines;
+    lines.add("client id", text(lookup, "client_id"));
+    lines.add("pool", text(lookup, "pool"));
+    lines.add("broker", text(lookup, "broker") + " (" + text(lookup, "address") + ")");
+    lines.add("why", text(lookup, "why"));
+    lines.add("connected", text(lookup, "connected"));
+    return lines.text();
+}
+
+std::string reload_text(const Json& reload) {
+    std::string out;
+    for (const auto& line : at(reload, "changed")) out += text(line) + "\n";
+    return out.empty() ? "nothing changed\n" : out;
+}
+
+}  // namespace limpet::cli
