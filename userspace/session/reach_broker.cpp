@@ -166,7 +166,8 @@ Result<Fd> Session::open_leg(const Endpoint& address) {
     if (forced_relay_ == LIMPET_REASON_NONE) {
         auto leg = connection_->open_broker_leg(address);
         if (leg || out_of_resources(leg.error().number)) return leg;
-        forced_relay_ = LIMPET_REASON_RELAY_NO_SOURCE_PORT;
+        forced_relay_ = connection_->relay_reason();
+        if (forced_relay_ == LIMPET_REASON_NONE) forced_relay_ = LIMPET_REASON_RELAY_NO_SOURCE_PORT;
     }
     return plain_socket(address);
 }
@@ -280,6 +281,7 @@ void Session::drop_broker(const balancer::Choice& choice, Reason failure) {
     handshake_->from_broker.clear();
     pool().end_connection(choice.id);
     broker_id_.reset();
+    forced_relay_ = LIMPET_REASON_NONE;
     if (!is_broker_failure(failure)) return;
     pool().report_failure(choice.id, Clock::now());
     count(failure);

@@ -124,7 +124,11 @@ Awaitable<void> Session::relay() {
         }
         if (to_broker_.passed_on && to_client_.passed_on) co_return;
         auto wake_at = relay_until_;
-        if (leaving_ && leave(wake_at)) co_return;
+        if (leaving_) {
+            const Departure departure = leave(wake_at);
+            if (departure == Departure::gone) co_return;
+            if (departure == Departure::at_once) continue;
+        }
         arm(relay_interest(), wake_at);
         co_await signal_.wait();
         if (stopped_) {
@@ -151,25 +155,28 @@ bool Session::pump_both() {
            pump(broker_.native_handle(), client_.native_handle(), to_client_, environment_.scratch);
 }
 
-bool Session::leave(Clock::time_point& wake_at) {
+Session::Departure Session::leave(Clock::time_point& wake_at) {
     if (to_broker_.ended || to_client_.ended) {
         stay(LIMPET_REASON_NONE);  // it is about to end anyway
-        return false;
+        return Departure::later;
     }
     if (forced_relay_ != LIMPET_REASON_NONE) {
         stay(forced_relay_);
-        return false;
+        return Departure::later;
     }
     const handoff::FlowFacts facts{client_id_, client_hash_, stick_seconds(lifetime_), idle_timeout_};
     const bool idle = to_broker_.idle() && to_client_.idle();
     const auto step = connection_->step(client_.native_handle(), broker_.native_handle(), idle, facts);
     if (step.kind == handoff::Step::Kind::relay) {
         stay(step.reason);
-        return false;
+        return Departure::later;
     }
     if (step.kind == handoff::Step::Kind::again) {
+        // In HOLD packets are parked, so a look again is not worth a turn of the loop. The step bounds how
+        // often.
+        if (step.wait == step.wait.zero()) return Departure::at_once;
         wake_at = std::min(wake_at, Clock::now() + step.wait);
-        return false;
+        return Departure::later;
     }
     // The data path owns both descriptors now. Asio only forgets them; the connection's count and the pool's
     // memory are given back when the data path reports the flow's end.
@@ -178,7 +185,7 @@ bool Session::leave(Clock::time_point& wake_at) {
     broker_id_.reset();
     client_hash_ = 0;
     environment_.counters.spliced.fetch_add(1, std::memory_order_relaxed);
-    return true;
+    return Departure::gone;
 }
 
 void Session::stay(Reason reason) {

@@ -106,7 +106,8 @@ class Session
 
     // After CONNACK.
     [[nodiscard]] bool pump_both();
-    [[nodiscard]] bool leave(Clock::time_point& wake_at);
+    enum class Departure { gone, at_once, later };  ///< the kernel has it; look again: now, or at wake_at
+    [[nodiscard]] Departure leave(Clock::time_point& wake_at);
     void stay(Reason reason);
 
     /// Counts and logs why the client is closed, and says it in MQTT's words where there are words.
