@@ -5,6 +5,7 @@
 #include <ostream>
 
 #include "cli/cli.h"
+#include "config/values.h"
 
 namespace limpet::cli {
 namespace {
@@ -30,6 +31,10 @@ class Parser {
             if (error.get_exit_code() == static_cast<int>(CLI::ExitCodes::Success)) {
                 app_.exit(error, out, err);
                 return status_ok;
+            }
+            if (const auto word = unknown_command(); !word.empty()) {
+                err << "limpet: the command " << word << "\n";
+                return status_usage;
             }
             err << "limpet: " << one_line(error.what()) << ": see `" << deepest() << " --help`\n";
             return status_usage;
@@ -66,6 +71,7 @@ class Parser {
     CLI::Option* add_config(CLI::App* app) {
         return app
             ->add_option("-c,--config", options_.config_file, "configuration file (docs/CONFIGURATION.md)")
+            ->check([](const std::string& path) { return path.empty() ? "the name is empty" : ""; })
             ->type_name("FILE");
     }
 
@@ -143,8 +149,15 @@ class Parser {
     void add_filters(CLI::App* app, const std::string& limit) {
         text(app, "--client-id", options_.client_id, "only of this client", "ID");
         text(app, "--broker", options_.broker, "only to this broker", "NAME");
-        if (!limit.empty())
-            app->add_option("--limit", options_.limit, limit)->type_name("N")->check(CLI::NonNegativeNumber);
+        if (limit.empty()) return;
+        app->add_option_function<std::int64_t>(
+               "--limit",
+               [this](const std::int64_t& said) {
+                   if (said < 0) throw CLI::ValidationError("--limit", "it must be 0 or more");
+                   options_.limit = static_cast<std::uint64_t>(said);
+               },
+               limit)
+            ->type_name("N");
     }
 
     void add_flows() {
@@ -168,6 +181,17 @@ class Parser {
             if (option->count() > 0 && !chosen.front()->get_option_no_throw(option->get_name()))
                 throw CLI::ExtrasError(
                     {option->get_name() + " (not an option of " + chosen.front()->get_name() + ")"});
+    }
+
+    // What stands where a command should, and those that there are.
+    [[nodiscard]] std::string unknown_command() const {
+        const auto extras = app_.remaining();
+        if (!app_.get_subcommands().empty() || extras.empty() || extras.front().starts_with('-')) return {};
+        std::vector<std::string> names;
+        for (const auto* one : app_.get_subcommands([](const CLI::App*) { return true; }))
+            names.push_back(one->get_name());
+        const std::vector<std::string_view> views(names.begin(), names.end());
+        return config::unknown_word(extras.front(), views).line();
     }
 
     [[nodiscard]] std::string deepest() const {

@@ -68,6 +68,15 @@ TEST(Usage, mistakes_have_status_2_and_say_what_to_do) {
     }
 }
 
+TEST(Usage, words_that_were_probably_meant_are_named) {
+    EXPECT_THAT(limpet({"sttaus"}).err,
+                StartsWith("limpet: the command \"sttaus\" is unknown: did you mean \"status\"?"));
+    EXPECT_EQ(limpet({"flows", "--limit", "-1"}).err,
+              "limpet: --limit: it must be 0 or more: see `limpet flows --help`\n");
+    EXPECT_EQ(limpet({"check", "-c", ""}).err,
+              "limpet: --config: the name is empty: see `limpet check --help`\n");
+}
+
 TEST(Usage, every_command_has_help) {
     for (const std::vector<std::string>& command : {std::vector<std::string>{},
                                                     {"serve"},
