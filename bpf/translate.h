@@ -221,9 +221,9 @@ LIMPET_INLINE void limpet_translate4(struct limpet_packet* packet, int layout, c
                                      struct limpet_flow4* entry, struct limpet_sums* sums) {
     struct iphdr* ip = packet->ip;
     struct limpet_flow* flow = (struct limpet_flow*)entry;
-    __u32 addresses = limpet_replace32(0, ip->saddr, entry->source);
+    __u64 addresses = limpet_replace32(0, ip->saddr, entry->source);
     addresses = limpet_replace32(addresses, ip->daddr, entry->destination);
-    __u32 header = addresses;
+    __u64 header = addresses; /* 33 bits: the carry of a sum is a part of it */
     ip->saddr = entry->source;
     ip->daddr = entry->destination;
     sums->pseudo = limpet_add(sums->pseudo, addresses);
