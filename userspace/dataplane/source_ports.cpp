@@ -58,6 +58,7 @@ void SourcePorts::adopt(const IpAddress& source, const Endpoint& broker, std::ui
     Ports& own = ports(source, broker);
     const auto offset = static_cast<std::size_t>(port - first_);
     if (own.used[offset]) return;
+    std::erase(own.freed, static_cast<std::uint16_t>(offset));
     own.used[offset] = true;
     ++own.count;
 }
