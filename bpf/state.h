@@ -62,16 +62,23 @@ LIMPET_INLINE int limpet_note(struct limpet_flow* flow, const struct limpet_pack
     } else if (state == LIMPET_STATE_PENDING || state == LIMPET_STATE_HOLD) {
         if (mss) flow->egress_interface = mss;
         int seen = flow->flags & LIMPET_FLOW_NOTE_SEEN;
-        if (has_tsval && (!(flow->flags & LIMPET_FLOW_TSVAL_SEEN) || limpet_after(tsval, flow->note_tsval))) {
+        int beyond = !seen || limpet_after(packet->sequence_end, flow->note_sequence_end);
+        int parking =
+            state == LIMPET_STATE_HOLD && (beyond || (packet->flags & LIMPET_TCP_RST)) &&
+            (packet->payload || (packet->flags & (LIMPET_TCP_SYN | LIMPET_TCP_FIN | LIMPET_TCP_RST)));
+        if (parking) flow->flags |= LIMPET_FLOW_PARKED;
+        /* Not from what is parked, nor from what came behind it: parked packets are delivered after the
+         * handoff, and the shift of timestamps must not put their older TSval behind what the receiver has
+         * seen. */
+        if (has_tsval && !(flow->flags & LIMPET_FLOW_PARKED) &&
+            (!(flow->flags & LIMPET_FLOW_TSVAL_SEEN) || limpet_after(tsval, flow->note_tsval))) {
             flow->note_tsval = tsval;
             flow->flags |= LIMPET_FLOW_TSVAL_SEEN;
         }
         if ((packet->flags & LIMPET_TCP_ACK) &&
             (!seen || limpet_after(packet->acknowledgement, flow->note_ack)))
             flow->note_ack = packet->acknowledgement;
-        int beyond = !seen || limpet_after(packet->sequence_end, flow->note_sequence_end);
-        if (state == LIMPET_STATE_HOLD && (beyond || (packet->flags & LIMPET_TCP_RST)) &&
-            (packet->payload || (packet->flags & (LIMPET_TCP_SYN | LIMPET_TCP_FIN | LIMPET_TCP_RST)))) {
+        if (parking) {
             verdict = LIMPET_VERDICT_PARK;
         } else {
             /* a pure ACK behind parked data carries a sequence number that nobody here was shown */

@@ -80,10 +80,12 @@ LIMPET_INLINE void limpet_change_leg(int family, const struct limpet_command* co
             case LIMPET_OPERATION_HOLD:
                 flow->tick = leg->tick;
                 flow->worker = command->worker;
+                flow->flags &= (__u8)~LIMPET_FLOW_PARKED;
                 flow->state = LIMPET_STATE_HOLD;
                 break;
             case LIMPET_OPERATION_RELEASE:
                 flow->tick = now;
+                flow->flags &= (__u8)~LIMPET_FLOW_PARKED;
                 flow->state = LIMPET_STATE_PENDING;
                 break;
             case LIMPET_OPERATION_ACTIVATE:

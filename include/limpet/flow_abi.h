@@ -43,7 +43,7 @@ enum limpet_state {
 #define LIMPET_FLOW_CLEAR_ECN  0x10u /* only one leg negotiated ECN: clear ECT, ECE and CWR */
 #define LIMPET_FLOW_FIN_SEEN   0x20u /* a FIN came from this direction */
 #define LIMPET_FLOW_RST_SEEN   0x40u /* a RST came from this direction */
-#define LIMPET_FLOW_FIN_PARKED 0x80u /* reserved for the first-packet path */
+#define LIMPET_FLOW_PARKED     0x80u /* since HOLD began, something of this leg was parked */
 
 /* Broker leg, PENDING: what the egress program overwrites with NOPs in our own SYN, because the client
  * did not offer it (limpet_flow.syn_edit). */
@@ -75,30 +75,31 @@ struct limpet_key6 {
 #define LIMPET_COMMON struct limpet_flow flow;
 #endif
 
-#define LIMPET_FLOW_FIELDS                                                                               \
-    LIMPET_LOCK lock; /* held for every change while not ACTIVE */                                       \
-    __u8 state;       /* enum limpet_state */                                                            \
-    __u8 flags;                                                                                          \
-    __s8 window_shift; /* > 0: window << shift, < 0: window >> -shift */                                 \
-    __u8 worker;       /* index of the parking ring of the worker that owns the flow */                  \
-    __u32 sequence_delta;                                                                                \
-    __u32 acknowledgement_delta; /* also for SACK edges */                                               \
-    __u32 tsval_delta;                                                                                   \
-    __u32 tsecr_delta;                                                                                   \
-    __u32 note_sequence_end; /* highest sequence number + length that was let through */                 \
-    __u32 note_ack;          /* last ACK number this end sent: what it expects next */                   \
-    __u32 note_tsval;        /* last TSval this end sent */                                              \
-    __u32 tick;              /* of the last packet; in HOLD: the deadline */                             \
-    __u32 created;           /* tick at which the entry was made or made anew: its generation */         \
-    __u32 idle_ticks;        /* silence allowed on this leg; 0: no limit */                              \
-    __u64 client_hash;       /* keyed hash of the client id; 0: none */                                  \
-    __u32 egress_interface;  /* hint where forwarding is off or a lookup is not possible; 0: none. Until \
-                                ACTIVE:  the MSS that this leg's peer announced in its SYN-ACK; 0: not seen */                                  \
-    __u16 id_length;         /* length of the whole client id, bytes */                                  \
-    __u8 syn_edit;                                                                                       \
-    __u8 close_reason;   /* enum limpet_reason, once CLOSING or RETIRED */                               \
-    __u64 bytes;         /* TCP payload forwarded from this end */                                       \
-    __u32 packets;       /* forwarded from this end; wraps */                                            \
+#define LIMPET_FLOW_FIELDS                                                                                  \
+    LIMPET_LOCK lock; /* held for every change while not ACTIVE */                                          \
+    __u8 state;       /* enum limpet_state */                                                               \
+    __u8 flags;                                                                                             \
+    __s8 window_shift; /* > 0: window << shift, < 0: window >> -shift */                                    \
+    __u8 worker;       /* index of the parking ring of the worker that owns the flow */                     \
+    __u32 sequence_delta;                                                                                   \
+    __u32 acknowledgement_delta; /* also for SACK edges */                                                  \
+    __u32 tsval_delta;                                                                                      \
+    __u32 tsecr_delta;                                                                                      \
+    __u32 note_sequence_end; /* highest sequence number + length that was let through */                    \
+    __u32 note_ack;          /* last ACK number this end sent: what it expects next */                      \
+    __u32 note_tsval;        /* last TSval this end sent */                                                 \
+    __u32 tick;              /* of the last packet; in HOLD: the deadline */                                \
+    __u32 created;           /* tick at which the entry was made or made anew: its generation */            \
+    __u32 idle_ticks;        /* silence allowed on this leg; 0: no limit */                                 \
+    __u64 client_hash;       /* keyed hash of the client id; 0: none */                                     \
+    __u32                                                                                                   \
+        egress_interface; /* hint where forwarding is off or a lookup is not possible; 0: none. Until       \
+                             ACTIVE:  the MSS that this leg's peer announced in its SYN-ACK; 0: not seen */ \
+    __u16 id_length;      /* length of the whole client id, bytes */                                        \
+    __u8 syn_edit;                                                                                          \
+    __u8 close_reason;   /* enum limpet_reason, once CLOSING or RETIRED */                                  \
+    __u64 bytes;         /* TCP payload forwarded from this end */                                          \
+    __u32 packets;       /* forwarded from this end; wraps */                                               \
     __u32 stick_seconds; /* how long the client's session outlives the connection; ~0: for ever */
 
 /* What is common to both families. */
