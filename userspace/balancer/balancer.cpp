@@ -371,6 +371,13 @@ std::size_t Pool::remembered() const {
     return state_->sticks.size();
 }
 
+bool Pool::connected(std::uint64_t key_hash) const {
+    if (key_hash == 0) return false;
+    const std::lock_guard lock(state_->mutex);
+    const auto stick = state_->sticks.find(key_hash);
+    return stick && stick->connected;
+}
+
 // ---- names and keys
 
 Pool::Pool(PoolSpec spec, std::uint64_t seed) : state_(std::make_unique<State>(std::move(spec), seed)) {}

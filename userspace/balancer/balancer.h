@@ -134,6 +134,8 @@ class Pool {
     /// Forgets what has expired, a bounded piece of work per call; returns how many.
     std::size_t expire(Clock::time_point now);
     [[nodiscard]] std::size_t remembered() const;
+    /// Whether a connection of this key lives now.
+    [[nodiscard]] bool connected(std::uint64_t key_hash) const;
 
     /// The text that this pool's key takes of a client: the id, the user name or the address.
     [[nodiscard]] std::string key_text(const Client& client) const;

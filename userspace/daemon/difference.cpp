@@ -1,0 +1,155 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "daemon/difference.h"
+
+#include <fmt/format.h>
+#include <fmt/ranges.h>
+
+#include <algorithm>
+
+#include "daemon/mapping.h"
+
+namespace limpet::daemon {
+namespace {
+
+std::string text_of(const std::string& value) {
+    return value.empty() ? "\"\"" : value;
+}
+std::string text_of(std::uint64_t value) {
+    return std::to_string(value);
+}
+std::string text_of(std::chrono::seconds value) {
+    return fmt::format("{}s", value.count());
+}
+std::string text_of(std::chrono::milliseconds value) {
+    const auto count = value.count();
+    return count % 1000 == 0 ? fmt::format("{}s", count / 1000) : fmt::format("{}ms", count);
+}
+std::string text_of(const Endpoint& value) {
+    return value.text();
+}
+std::string text_of(config::Mode value) {
+    return std::string(mode_name(value));
+}
+std::string text_of(config::Protocol value) {
+    return std::string(protocol_name(value));
+}
+std::string text_of(config::Strategy value) {
+    config::Pool pool;
+    pool.strategy = value;
+    return std::string(balancer::strategy_name(pool_spec(pool).strategy));
+}
+std::string text_of(config::Key value) {
+    config::Pool pool;
+    pool.key = value;
+    return std::string(balancer::key_name(pool_spec(pool).key));
+}
+std::string text_of(const std::vector<std::string>& values) {
+    return fmt::format("[{}]", fmt::join(values, ", "));
+}
+std::string text_of(const std::vector<IpAddress>& values) {
+    std::vector<std::string> texts;
+    for (const auto& value : values) texts.push_back(value.text());
+    return text_of(texts);
+}
+
+/// Compares the values of one thing, a line for each that differs.
+class Lines {
+  public:
+    Lines(std::vector<std::string>& lines, std::string prefix) : lines_(lines), prefix_(std::move(prefix)) {}
+
+    template <class Value>
+    void compare(std::string_view name, const Value& before, const Value& after) {
+        if (before == after) return;
+        lines_.push_back(fmt::format("{}{}: {} -> {}", prefix_, name, text_of(before), text_of(after)));
+    }
+
+  private:
+    std::vector<std::string>& lines_;
+    std::string prefix_;
+};
+
+void compare_fixed(const config::Config& before, const config::Config& after,
+                   std::vector<std::string>& refused) {
+    Lines daemon(refused, "daemon.");
+    daemon.compare("workers", std::uint64_t{before.daemon.workers}, std::uint64_t{after.daemon.workers});
+    daemon.compare("socket", before.daemon.socket, after.daemon.socket);
+    const auto& old = before.dataplane;
+    const auto& fresh = after.dataplane;
+    Lines plane(refused, "dataplane.");
+    plane.compare("mode", old.mode, fresh.mode);
+    plane.compare("interfaces", old.interfaces, fresh.interfaces);
+    plane.compare("bpffs", old.bpffs, fresh.bpffs);
+    plane.compare("max_flows", std::uint64_t{old.max_flows}, std::uint64_t{fresh.max_flows});
+    plane.compare("source_addresses", old.source_addresses, fresh.source_addresses);
+    const auto ports = [](const config::Dataplane& section) {
+        return fmt::format("{}-{}", section.first_source_port, section.last_source_port);
+    };
+    plane.compare("source_ports", ports(old), ports(fresh));
+    plane.compare("hold_timeout", old.hold_timeout, fresh.hold_timeout);
+    plane.compare("handoff_tries", std::uint64_t{old.handoff_tries}, std::uint64_t{fresh.handoff_tries});
+    plane.compare("idle_timeout", old.idle_timeout, fresh.idle_timeout);
+    plane.compare("closing_timeout", old.closing_timeout, fresh.closing_timeout);
+    plane.compare("retire_grace", old.retire_grace, fresh.retire_grace);
+    Lines(refused, "admin.").compare("http", before.admin.http, after.admin.http);
+}
+
+/// Goes through two lists of named things side by side.
+template <class Thing, class Compare>
+void by_name(const std::vector<Thing>& before, const std::vector<Thing>& after, const std::string& what,
+             std::vector<std::string>& lines, const Compare& compare_one) {
+    const auto find = [](const std::vector<Thing>& things, const std::string& name) {
+        return std::find_if(things.begin(), things.end(),
+                            [&](const Thing& thing) { return thing.name == name; });
+    };
+    for (const auto& old : before)
+        if (find(after, old.name) == after.end())
+            lines.push_back(fmt::format("{}{}: removed", what, old.name));
+    for (const auto& fresh : after) {
+        const auto old = find(before, fresh.name);
+        if (old == before.end())
+            lines.push_back(fmt::format("{}{}: added", what, fresh.name));
+        else
+            compare_one(*old, fresh, fmt::format("{}{}: ", what, fresh.name));
+    }
+}
+
+}  // namespace
+
+Difference compare(const config::Config& before, const config::Config& after) {
+    Difference difference;
+    compare_fixed(before, after, difference.refused);
+    auto& lines = difference.changed;
+    Lines(lines, "daemon.").compare("log_level", before.daemon.log_level, after.daemon.log_level);
+    by_name(before.listeners, after.listeners, "listener ", lines,
+            [&](const config::Listener& old, const config::Listener& fresh, const std::string& prefix) {
+                Lines values(lines, prefix);
+                values.compare("address", old.address, fresh.address);
+                values.compare("protocol", old.protocol, fresh.protocol);
+                values.compare("pool", old.pool, fresh.pool);
+                values.compare("connect_timeout", old.connect_timeout, fresh.connect_timeout);
+                values.compare("connack_timeout", old.connack_timeout, fresh.connack_timeout);
+                values.compare("max_connect_size", std::uint64_t{old.max_connect_size},
+                               std::uint64_t{fresh.max_connect_size});
+            });
+    by_name(before.pools, after.pools, "pool ", lines,
+            [&](const config::Pool& old, const config::Pool& fresh, const std::string& prefix) {
+                Lines values(lines, prefix);
+                values.compare("strategy", old.strategy, fresh.strategy);
+                values.compare("unknown_clients", old.unknown, fresh.unknown);
+                values.compare("key", old.key, fresh.key);
+                values.compare("stick_minimum", old.stick_minimum, fresh.stick_minimum);
+                values.compare("stick_maximum", old.stick_maximum, fresh.stick_maximum);
+                values.compare("stick_capacity", std::uint64_t{old.stick_capacity},
+                               std::uint64_t{fresh.stick_capacity});
+                values.compare("retry_down", old.retry_down, fresh.retry_down);
+                by_name(old.brokers, fresh.brokers, prefix + "broker ", lines,
+                        [&](const config::Broker& was, const config::Broker& is, const std::string& broker) {
+                            Lines of_broker(lines, broker);
+                            of_broker.compare("address", was.address, is.address);
+                            of_broker.compare("weight", std::uint64_t{was.weight}, std::uint64_t{is.weight});
+                        });
+            });
+    return difference;
+}
+
+}  // namespace limpet::daemon

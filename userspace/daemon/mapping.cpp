@@ -1,0 +1,124 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "daemon/mapping.h"
+
+#include <algorithm>
+#include <thread>
+
+namespace limpet::daemon {
+namespace {
+
+dataplane::Mode mode_of(config::Mode mode) {
+    switch (mode) {
+        case config::Mode::automatic:
+            return dataplane::Mode::automatic;
+        case config::Mode::xdp:
+            return dataplane::Mode::xdp;
+        case config::Mode::tc:
+            return dataplane::Mode::tc;
+        case config::Mode::relay:
+            break;
+    }
+    return dataplane::Mode::relay;
+}
+
+balancer::Strategy strategy_of(config::Strategy strategy) {
+    switch (strategy) {
+        case config::Strategy::sticky:
+            return balancer::Strategy::sticky;
+        case config::Strategy::hash:
+            return balancer::Strategy::hash;
+        case config::Strategy::least_connections:
+            return balancer::Strategy::least_connections;
+        case config::Strategy::round_robin:
+            return balancer::Strategy::round_robin;
+        case config::Strategy::random:
+            return balancer::Strategy::random;
+        case config::Strategy::power_of_two:
+            break;
+    }
+    return balancer::Strategy::power_of_two;
+}
+
+balancer::Key key_of(config::Key key) {
+    switch (key) {
+        case config::Key::client_id:
+            return balancer::Key::client_id;
+        case config::Key::username:
+            return balancer::Key::username;
+        case config::Key::source_ip:
+            break;
+    }
+    return balancer::Key::source_ip;
+}
+
+}  // namespace
+
+unsigned worker_count(const config::Config& config) {
+    if (config.daemon.workers != 0) return config.daemon.workers;
+    return std::max(1u, std::thread::hardware_concurrency());
+}
+
+dataplane::Options dataplane_options(const config::Config& config, bool flush) {
+    const auto& from = config.dataplane;
+    dataplane::Options options;
+    options.mode = mode_of(from.mode);
+    options.interfaces = from.interfaces;
+    options.bpffs = from.bpffs;
+    options.max_flows = from.max_flows;
+    options.source_addresses = from.source_addresses;
+    options.first_source_port = from.first_source_port;
+    options.last_source_port = from.last_source_port;
+    options.hold_timeout = from.hold_timeout;
+    options.handoff_tries = from.handoff_tries;
+    options.idle_timeout = from.idle_timeout;
+    options.closing_timeout = from.closing_timeout;
+    options.retire_grace = from.retire_grace;
+    options.workers = worker_count(config);
+    options.start_fresh = flush;
+    return options;
+}
+
+session::Options session_options(const config::Config& config) {
+    session::Options options;
+    options.workers = worker_count(config);
+    options.idle_timeout = config.dataplane.idle_timeout;
+    return options;
+}
+
+balancer::PoolSpec pool_spec(const config::Pool& pool) {
+    balancer::PoolSpec spec;
+    spec.name = pool.name;
+    spec.strategy = strategy_of(pool.strategy);
+    spec.unknown = strategy_of(pool.unknown);
+    spec.key = key_of(pool.key);
+    spec.stick_minimum = pool.stick_minimum;
+    spec.stick_maximum = pool.stick_maximum;
+    spec.stick_capacity = pool.stick_capacity;
+    spec.retry_down = pool.retry_down;
+    for (const auto& broker : pool.brokers)
+        spec.brokers.push_back({.name = broker.name, .address = broker.address, .weight = broker.weight});
+    return spec;
+}
+
+session::Listener listener_of(const config::Listener& listener, std::shared_ptr<balancer::Pool> pool) {
+    session::Listener result;
+    result.name = listener.name;
+    result.address = listener.address;
+    result.protocol =
+        listener.protocol == config::Protocol::tcp ? session::Protocol::tcp : session::Protocol::mqtt;
+    result.connect_timeout = listener.connect_timeout;
+    result.connack_timeout = listener.connack_timeout;
+    result.max_connect_size = listener.max_connect_size;
+    result.pool = std::move(pool);
+    return result;
+}
+
+std::string_view protocol_name(config::Protocol protocol) {
+    return protocol == config::Protocol::tcp ? "tcp" : "mqtt";
+}
+
+std::string_view mode_name(config::Mode mode) {
+    return dataplane::mode_name(mode_of(mode));
+}
+
+}  // namespace limpet::daemon

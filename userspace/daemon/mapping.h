@@ -1,0 +1,24 @@
+// SPDX-License-Identifier: Apache-2.0
+// From the words of the configuration to the options of each room.
+#pragma once
+
+#include <memory>
+
+#include "balancer/balancer.h"
+#include "config/config.h"
+#include "dataplane/dataplane.h"
+#include "session/worker.h"
+
+namespace limpet::daemon {
+
+[[nodiscard]] unsigned worker_count(const config::Config& config);
+[[nodiscard]] dataplane::Options dataplane_options(const config::Config& config, bool flush);
+[[nodiscard]] session::Options session_options(const config::Config& config);
+[[nodiscard]] balancer::PoolSpec pool_spec(const config::Pool& pool);
+[[nodiscard]] session::Listener listener_of(const config::Listener& listener,
+                                            std::shared_ptr<balancer::Pool> pool);
+
+[[nodiscard]] std::string_view protocol_name(config::Protocol protocol);
+[[nodiscard]] std::string_view mode_name(config::Mode mode);
+
+}  // namespace limpet::daemon

@@ -1,0 +1,71 @@
+// SPDX-License-Identifier: Apache-2.0
+// The pools by name, and which of them a listener, and so a flow, belongs to.
+#pragma once
+
+#include <cstdint>
+#include <map>
+#include <memory>
+#include <mutex>
+#include <optional>
+#include <string>
+#include <unordered_set>
+#include <utility>
+#include <vector>
+
+#include "balancer/balancer.h"
+#include "config/config.h"
+#include "dataplane/dataplane.h"
+
+namespace limpet::daemon {
+
+using PoolPointer = std::shared_ptr<balancer::Pool>;
+
+/// Safe to call from all threads; what a pool does itself is locked there.
+class Pools {
+  public:
+    /// `seed` keys the hashes of clients; it comes from the data path, whose entries hold such hashes.
+    explicit Pools(std::uint64_t seed) : seed_(seed) {}
+
+    /// The pool of this name; made from `spec` where there is none yet (but not put among the others: keep()
+    /// does that once nothing can fail any more).
+    [[nodiscard]] PoolPointer prepare(const balancer::PoolSpec& spec) const;
+    /// Takes over the configuration's pools and listeners. `prepared` holds the new ones.
+    void apply(const config::Config& config, const std::map<std::string, PoolPointer>& prepared);
+
+    [[nodiscard]] PoolPointer find(const std::string& name) const;
+    [[nodiscard]] std::vector<PoolPointer> all() const;
+    /// The pool of the flow that came to this address (a listener may be bound to any address).
+    [[nodiscard]] PoolPointer of_listener(const Endpoint& address) const;
+
+    /// Flows of an earlier daemon are counted and remembered as if they had begun here. Flow ends that are
+    /// reported meanwhile wait until the walk is over.
+    void adopt(const dataplane::Dataplane& dataplane);
+    [[nodiscard]] std::size_t adopted() const { return adopted_count_; }
+    /// A spliced connection has ended: its broker has one less, and the client's memory begins to age.
+    void flow_ended(const dataplane::FlowEnd& end);
+
+  private:
+    using Owner = std::pair<PoolPointer, balancer::BrokerId>;
+
+    [[nodiscard]] PoolPointer pool_of_listener(const Endpoint& address) const;
+    [[nodiscard]] std::optional<Owner> owner(const Endpoint& listener, const Endpoint& broker) const;
+    [[nodiscard]] std::optional<balancer::BrokerId> broker_in(const PoolPointer& pool,
+                                                              const Endpoint& address) const;
+    void remember_former_addresses(const config::Pool& pool);
+    void begin(const dataplane::FlowView& flow);
+    void end(const dataplane::FlowEnd& flow) const;
+
+    const std::uint64_t seed_;
+    mutable std::mutex mutex_;  // guards all that follows
+    std::map<std::string, PoolPointer> pools_;
+    std::vector<PoolPointer> former_pools_;  // no longer configured, for as long as connections remain
+    std::map<Endpoint, std::string> pool_of_address_;
+    // Where a broker of this name was before a reload moved it: its old connections are still there.
+    std::map<std::pair<std::string, Endpoint>, balancer::BrokerId> former_addresses_;
+    bool adopting_ = true;
+    std::unordered_set<std::uint64_t> adopted_;  // tuples, while adopting
+    std::size_t adopted_count_ = 0;
+    std::vector<dataplane::FlowEnd> ended_meanwhile_;
+};
+
+}  // namespace limpet::daemon

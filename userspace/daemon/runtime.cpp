@@ -1,0 +1,207 @@
+// SPDX-License-Identifier: Apache-2.0
+// Start, reload, stop. What the daemon tells of itself is in report.cpp and flows.cpp.
+#include "daemon/runtime.h"
+
+#include <fmt/format.h>
+#include <fmt/ranges.h>
+#include <spdlog/spdlog.h>
+
+#include <algorithm>
+
+#include "daemon/difference.h"
+#include "daemon/mapping.h"
+
+namespace limpet::daemon {
+namespace {
+
+using Clock = std::chrono::steady_clock;
+
+// A broker that failed is tried again after retry_down; it is said to be back when nothing failed for this
+// much longer, so that a dead broker is not announced every two seconds.
+constexpr std::chrono::seconds quiet_before_back{5};
+
+}  // namespace
+
+Runtime::Runtime(config::Config config, std::string config_path, bool flush)
+    : flush_(flush), config_path_(std::move(config_path)), config_(std::move(config)) {
+    file_ = config_;
+    if (config_path_.empty()) return;
+    if (auto loaded = config::load_file(config_path_); loaded.ok()) file_ = std::move(loaded.config);
+}
+
+Runtime::~Runtime() {
+    ready_ = false;
+    workers_.reset();
+    dataplane_.reset();  // its thread reports flow ends to the pools
+}
+
+Result<void> Runtime::start() {
+    auto started = dataplane::Dataplane::start(dataplane_options(config_, flush_));
+    if (!started) return std::unexpected(started.error());
+    dataplane_ = std::move(*started);
+    pools_ = std::make_unique<Pools>(dataplane_->hash_seed());
+    pools_->apply(config_, prepare_pools(config_));
+    dataplane_->on_flow_end([this](const dataplane::FlowEnd& end) { pools_->flow_ended(end); });
+    pools_->adopt(*dataplane_);
+    log_start();
+    workers_ = std::make_unique<session::Workers>(*dataplane_, session_options(config_));
+    if (auto opened = open_listeners(config_.listeners, prepare_pools(config_)); !opened) {
+        workers_->stop();
+        // Nobody needs the programs, unless an earlier daemon's connections do.
+        if (dataplane_->flow_count() == 0) dataplane_->detach();
+        return opened;
+    }
+    ready_ = true;
+    spdlog::info("ready: {} workers, data path {}", worker_count(config_),
+                 dataplane::mode_name(dataplane_->mode()));
+    return {};
+}
+
+void Runtime::log_start() const {
+    spdlog::info("limpet {} starts, mode {}", LIMPET_VERSION, mode_name(config_.dataplane.mode));
+    for (const auto& interface : dataplane_->interfaces())
+        spdlog::info("interface {}: {}{}{}{}", interface.name, dataplane::mode_name(interface.mode),
+                     interface.dispatcher ? " through libxdp's dispatcher" : "",
+                     interface.note.empty() ? "" : ", ", interface.note);
+    if (const auto note = dataplane_->note(); !note.empty()) spdlog::warn("data path: {}", note);
+    if (pools_->adopted() > 0) spdlog::info("adopted {} connections of an earlier daemon", pools_->adopted());
+}
+
+std::map<std::string, PoolPointer> Runtime::prepare_pools(const config::Config& config) const {
+    std::map<std::string, PoolPointer> pools;
+    for (const auto& pool : config.pools) pools[pool.name] = pools_->prepare(pool_spec(pool));
+    return pools;
+}
+
+Runtime::Counter Runtime::accepted_counter(const std::string& listener) {
+    auto& counter = accepted_[listener];
+    if (!counter) counter = std::make_shared<std::atomic<std::uint64_t>>(0);
+    return counter;
+}
+
+/// All of them, or none that was not open before.
+Result<void> Runtime::open_listeners(const std::vector<config::Listener>& listeners,
+                                     const std::map<std::string, PoolPointer>& pools) {
+    std::vector<Endpoint> opened;
+    for (const auto& listener : listeners) {
+        auto options = listener_of(listener, pools.at(listener.pool));
+        options.accepted = accepted_counter(listener.name);
+        auto result = workers_->open(std::move(options));
+        if (!result) {
+            for (const auto& address : opened) workers_->close(address);
+            return std::unexpected(result.error());
+        }
+        opened.push_back(*result);
+        spdlog::info("listener {} on {}: {} to pool {}", listener.name, result->text(),
+                     protocol_name(listener.protocol), listener.pool);
+    }
+    return {};
+}
+
+Result<admin::Json> Runtime::reload() {
+    const std::lock_guard lock(mutex_);
+    if (config_path_.empty())
+        return fail("this daemon was started without a configuration file",
+                    "start it with -c FILE to be able to reload");
+    if (!ready_) return fail("the daemon is starting or stopping", "try again when it is ready");
+    auto loaded = config::load_file(config_path_);
+    if (!loaded.ok()) {
+        std::vector<std::string> lines;
+        for (const auto& problem : loaded.problems) lines.push_back(problem.line());
+        spdlog::error("reload refused, nothing was changed: {}", fmt::join(lines, "; "));
+        return fail(fmt::format("{}", fmt::join(lines, "\n")));
+    }
+    const auto difference = compare(file_, loaded.config);
+    if (!difference.refused.empty()) {
+        spdlog::error("reload refused, nothing was changed; these need a restart: {}",
+                      fmt::join(difference.refused, "; "));
+        return fail(fmt::format("nothing was changed, these need a restart:\n{}",
+                                fmt::join(difference.refused, "\n")),
+                    "restart the daemon (spliced connections go on meanwhile), or take the change back");
+    }
+    if (auto applied = apply(loaded.config); !applied) {
+        spdlog::error("reload refused, nothing was changed: {}", applied.error().line());
+        return std::unexpected(applied.error());
+    }
+    for (const auto& line : difference.changed) spdlog::info("reload: {}", line);
+    spdlog::info("reloaded {}: {} changes", config_path_, difference.changed.size());
+    file_ = std::move(loaded.config);
+    return admin::Json{{"changed", difference.changed}};
+}
+
+/// New addresses first, as that is all that can fail; then pools and the terms of what is open already.
+Result<void> Runtime::apply(const config::Config& fresh) {
+    const auto pools = prepare_pools(fresh);
+    const auto has = [](const std::vector<config::Listener>& listeners, const Endpoint& address) {
+        return std::ranges::any_of(listeners,
+                                   [&](const auto& listener) { return listener.address == address; });
+    };
+    std::vector<config::Listener> added;
+    std::vector<config::Listener> kept;
+    for (const auto& listener : fresh.listeners)
+        (has(config_.listeners, listener.address) ? kept : added).push_back(listener);
+    if (auto opened = open_listeners(added, pools); !opened) return opened;
+    pools_->apply(fresh, pools);
+    if (auto replaced = open_listeners(kept, pools); !replaced) return replaced;
+    for (const auto& listener : config_.listeners) {
+        if (has(fresh.listeners, listener.address)) continue;
+        workers_->close(listener.address);
+        spdlog::info("listener {} on {} is closed", listener.name, listener.address.text());
+    }
+    config_.listeners = fresh.listeners;
+    config_.pools = fresh.pools;
+    if (file_.daemon.log_level != fresh.daemon.log_level) {
+        config_.daemon.log_level = fresh.daemon.log_level;
+        spdlog::set_level(spdlog::level::from_str(fresh.daemon.log_level));
+    }
+    return {};
+}
+
+void Runtime::stop() {
+    ready_ = false;
+    spdlog::info("stopping: {} spliced connections go on without the daemon{}", dataplane_->flow_count(),
+                 flush_ ? " until the data path is removed now" : "");
+    workers_->stop();
+    if (flush_) {
+        dataplane_->detach();
+        spdlog::info("data path removed");
+    }
+    spdlog::info("stopped");
+}
+
+void Runtime::tick() {
+    const auto now = Clock::now();
+    {
+        const std::lock_guard lock(mutex_);
+        const auto counts = workers_->counts();
+        accept_rate_.sample(counts.accepted, now);
+        splice_rate_.sample(counts.spliced, now);
+    }
+    for (const auto& pool : pools_->all()) pool->expire(now);
+    announce_brokers();
+}
+
+void Runtime::announce_brokers() {
+    const auto now = Clock::now();
+    for (const auto& pool : pools_->all()) {
+        for (const auto& broker : pool->brokers()) {
+            auto& said = announced_[pool->name() + "/" + broker.spec.name];
+            if (broker.failures > said.failures) {
+                said.failures = broker.failures;
+                said.failed = now;
+            }
+            const bool down = broker.state == balancer::BrokerState::down;
+            if (down && !said.down) {
+                said.down = true;
+                spdlog::warn("broker {} ({}) of pool {} is down: it gets clients again when it answers",
+                             broker.spec.name, broker.spec.address.text(), pool->name());
+            } else if (said.down && !down && now - said.failed > quiet_before_back) {
+                said.down = false;
+                spdlog::info("broker {} ({}) of pool {} is up", broker.spec.name, broker.spec.address.text(),
+                             pool->name());
+            }
+        }
+    }
+}
+
+}  // namespace limpet::daemon

@@ -1,0 +1,92 @@
+// SPDX-License-Identifier: Apache-2.0
+// The running daemon: what it owns, how it starts, reloads and stops, and what it tells of itself.
+#pragma once
+
+#include <atomic>
+#include <chrono>
+#include <functional>
+#include <map>
+#include <memory>
+#include <mutex>
+#include <string>
+#include <vector>
+
+#include "admin/verbs.h"
+#include "base/result.h"
+#include "config/config.h"
+#include "daemon/pools.h"
+#include "daemon/rates.h"
+#include "dataplane/dataplane.h"
+#include "session/worker.h"
+
+namespace limpet::daemon {
+
+class Runtime : public admin::Verbs {
+  public:
+    Runtime(config::Config config, std::string config_path, bool flush);
+    ~Runtime() override;
+    Runtime(const Runtime&) = delete;
+    Runtime& operator=(const Runtime&) = delete;
+
+    // The main thread's part.
+    /// Data path, pools, adopted connections, listeners. On failure nothing new is left attached.
+    Result<void> start();
+    /// Stops accepting, closes what does not leave within the grace, and, after a start with `flush`, takes
+    /// the data path down.
+    void stop();
+    /// Once a second: rates, brokers that went down or came back, memories that expired.
+    void tick();
+
+    // admin::Verbs; the admin thread's part (reload also comes from a signal, on the main thread).
+    [[nodiscard]] bool ready() const override { return ready_; }
+    Result<admin::Json> status() override;
+    Result<admin::Json> brokers() override;
+    Result<admin::Json> flows(const admin::FlowQuery& query) override;
+    Result<admin::Json> flows_count(const admin::FlowQuery& query) override;
+    Result<admin::Json> flows_kill(const admin::FlowQuery& query) override;
+    Result<admin::Json> lookup(const std::string& client_id, const std::optional<std::string>& pool) override;
+    Result<admin::Json> reload() override;
+    std::string metrics() override;
+
+  private:
+    using Counter = std::shared_ptr<std::atomic<std::uint64_t>>;
+    /// What was last said in the log of a broker.
+    struct Announced {
+        std::uint64_t failures = 0;
+        std::chrono::steady_clock::time_point failed;
+        bool down = false;
+    };
+
+    Result<void> open_listeners(const std::vector<config::Listener>& listeners,
+                                const std::map<std::string, PoolPointer>& pools);
+    Result<void> apply(const config::Config& fresh);
+    [[nodiscard]] std::map<std::string, PoolPointer> prepare_pools(const config::Config& config) const;
+    [[nodiscard]] Counter accepted_counter(const std::string& listener);
+    void log_start() const;
+    void announce_brokers();
+    using FlowVisitor = std::function<void(const dataplane::FlowView& flow, const std::string& broker_name)>;
+    /// Visits the flows that the query means; returns how many.
+    std::size_t walk_flows(const admin::FlowQuery& query, const FlowVisitor& visit) const;
+    [[nodiscard]] admin::Json listeners_json() const;
+    [[nodiscard]] admin::Json reasons_json() const;
+
+    const bool flush_;
+    const std::string config_path_;
+    const std::chrono::steady_clock::time_point started_ = std::chrono::steady_clock::now();
+    const std::chrono::system_clock::time_point started_at_ = std::chrono::system_clock::now();
+    std::atomic<bool> ready_{false};
+
+    mutable std::mutex mutex_;  // guards the configuration, the listeners and the rates
+    config::Config config_;     // in force: the file's, and what flags said on top
+    config::Config file_;       // as the file was read last
+    std::map<std::string, Counter> accepted_;
+    Rate accept_rate_;
+    Rate splice_rate_;
+
+    std::map<std::string, Announced> announced_;  // main thread only
+    std::unique_ptr<Pools> pools_;
+    std::unique_ptr<dataplane::Dataplane> dataplane_;
+    std::unique_ptr<session::Workers> workers_;
+};
+
+}  // namespace limpet::daemon
