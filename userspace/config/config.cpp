@@ -9,7 +9,9 @@
 #include <algorithm>
 #include <array>
 #include <cerrno>
+#include <map>
 #include <optional>
+#include <utility>
 
 #include "base/fd.h"
 #include "config/section.h"
@@ -264,11 +266,13 @@ Loaded refused(Position position, std::string message) {
     return loaded;
 }
 
+// Those of one place stay in the order in which they were found.
 void sort_by_position(std::vector<Problem>& problems) {
-    std::stable_sort(problems.begin(), problems.end(), [](const Problem& left, const Problem& right) {
-        return std::pair(left.position.line, left.position.column) <
-               std::pair(right.position.line, right.position.column);
-    });
+    std::multimap<std::pair<unsigned, unsigned>, Problem> sorted;
+    for (auto& problem : problems)
+        sorted.emplace(std::pair(problem.position.line, problem.position.column), std::move(problem));
+    problems.clear();
+    for (auto& [place, problem] : sorted) problems.push_back(std::move(problem));
 }
 
 }  // namespace
