@@ -117,10 +117,13 @@ class Topology:
     def _link(self, one, one_name, other, other_name):
         """A veth pair that behaves like a pair of NICs: GRO and a queue in front of the 256 slots of its ring."""
         run("ip", "link", "add", one_name, "netns", one, "type", "veth", "peer", "name", other_name, "netns", other)
-        for namespace, name in ((one, one_name), (other, other_name)):
+        ends = ((one, one_name), (other, other_name))
+        for namespace, name in ends:
+            run("ip", "-n", namespace, "link", "set", "dev", name, "up")
+        for namespace, name in ends:
+            # Only now: a veth becomes a target of XDP's redirect when GRO is switched on at its peer while that is up.
             _net_command(namespace, "ethtool", "-K", name, "gro", "on")
             run("tc", "-n", namespace, "qdisc", "replace", "dev", name, "root", "pfifo", "limit", "1000")
-            run("ip", "-n", namespace, "link", "set", "dev", name, "up")
 
     def _bridge(self):
         lines = ["link add br0 type bridge", "link set br0 up"]
