@@ -42,6 +42,13 @@
 #define LIMPET_WALKER static inline
 #endif
 
+#ifdef __BPF__
+/* The compiler forgets what it knows of a variable. Without one of these before each of its bounds it would
+ * fold the two into a comparison of a difference, and verifiers before Linux 6.13 do not conclude from that
+ * to the variable itself (a helper's length must have been seen to be in bounds). */
+#define LIMPET_OPAQUE(variable) asm volatile("" : "+r"(variable))
+#endif
+
 /* TCP options may lie at any address; BPF targets with efficient unaligned access load them directly. */
 LIMPET_INLINE __u32 limpet_load32(const void* address) {
 #ifdef __BPF__

@@ -19,8 +19,10 @@ LIMPET_INLINE int limpet_edit_syn(struct __sk_buff* context, int family, const s
     walk->syn_edit = flow->syn_edit;
     walk->sum = 0;
     __u32 length = walk->length;
-    asm volatile("" : "+r"(length)); /* the verifier must see the bounds that follow */
-    if (length < 1 || length > 40) return 0;
+    LIMPET_OPAQUE(length);
+    if (length > 40) return 0;
+    LIMPET_OPAQUE(length);
+    if (length < 4) return 0; /* options come in words of 32 bits */
     if (bpf_skb_load_bytes(context, tcp + sizeof(struct tcphdr), walk->options, length)) return 0;
     limpet_edit_options(walk);
     if (bpf_skb_store_bytes(context, tcp + sizeof(struct tcphdr), walk->options, length, 0)) return 0;

@@ -114,8 +114,10 @@ LIMPET_INLINE int limpet_walk_tc(struct __sk_buff* context, int family, struct l
         ETH_HLEN + (family == 4 ? sizeof(struct iphdr) : sizeof(struct ipv6hdr)) + sizeof(struct tcphdr);
     limpet_prepare_walk(walk, packet, flow, sums);
     __u32 length = walk->length;
-    asm volatile("" : "+r"(length)); /* the verifier must see the bounds that follow */
-    if (length < 1 || length > 40) return -1;
+    LIMPET_OPAQUE(length);
+    if (length > 40) return -1;
+    LIMPET_OPAQUE(length);
+    if (length < 4) return -1; /* options come in words of 32 bits */
     if (bpf_skb_load_bytes(context, offset, walk->options, length)) return -1;
     limpet_walk_options(walk);
     limpet_finish_walk(walk, flow, sums);

@@ -32,11 +32,14 @@ struct limpet_park_order {
         __builtin_memcpy(record->key, order->key,                                                           \
                          order->family == 4 ? sizeof(struct limpet_key4) : sizeof(struct limpet_key6));     \
         __u32 length = order->length;                                                                       \
-        asm volatile("" : "+r"(length)); /* the verifier must see the bounds that follow */                 \
         long failed = -1;                                                                                   \
-        if (length >= ETH_HLEN && length <= (size))                                                         \
-            failed = order->tc ? bpf_skb_load_bytes(context, 0, record + 1, length)                         \
-                               : bpf_xdp_load_bytes(context, 0, record + 1, length);                        \
+        LIMPET_OPAQUE(length);                                                                              \
+        if (length <= (size)) {                                                                             \
+            LIMPET_OPAQUE(length);                                                                          \
+            if (length >= ETH_HLEN)                                                                         \
+                failed = order->tc ? bpf_skb_load_bytes(context, 0, record + 1, length)                     \
+                                   : bpf_xdp_load_bytes(context, 0, record + 1, length);                    \
+        }                                                                                                   \
         if (failed) {                                                                                       \
             bpf_ringbuf_discard(record, BPF_RB_NO_WAKEUP);                                                  \
             return -1;                                                                                      \
