@@ -52,6 +52,7 @@ LIMPET_INLINE int limpet_note(struct limpet_flow* flow, const struct limpet_pack
     int has_tsval = limpet_find_tsval(packet, end, &tsval);
     __u32 mss = packet->flags & LIMPET_TCP_SYN ? limpet_find_mss(packet, end) : 0;
     int verdict = LIMPET_VERDICT_PASS;
+    int expired = 0;
     bpf_spin_lock(&flow->lock);
     __u8 state = flow->state;
     if (state == LIMPET_STATE_ACTIVE || state == LIMPET_STATE_CLOSING) {
@@ -59,6 +60,7 @@ LIMPET_INLINE int limpet_note(struct limpet_flow* flow, const struct limpet_pack
     } else if (state == LIMPET_STATE_HOLD && limpet_after(now, flow->tick)) {
         flow->state = LIMPET_STATE_RETIRED;
         flow->close_reason = LIMPET_REASON_HOLD_EXPIRED;
+        expired = 1;
     } else if (state == LIMPET_STATE_PENDING || state == LIMPET_STATE_HOLD) {
         if (mss) flow->egress_interface = mss;
         int seen = flow->flags & LIMPET_FLOW_NOTE_SEEN;
@@ -89,6 +91,7 @@ LIMPET_INLINE int limpet_note(struct limpet_flow* flow, const struct limpet_pack
         }
     }
     bpf_spin_unlock(&flow->lock);
+    if (expired) limpet_count(LIMPET_REASON_HOLD_EXPIRED);
     return verdict;
 }
 
@@ -112,7 +115,9 @@ LIMPET_INLINE int limpet_mark_end(int family, const void* key, struct limpet_flo
     if (packet->flags & LIMPET_TCP_SYN) {
         if (flow->state == LIMPET_STATE_ACTIVE) {
             limpet_count(LIMPET_REASON_SYN_ON_ACTIVE);
-            return LIMPET_VERDICT_PROBE;
+            /* A probe's numbers are right although its sender knew none: data on it (RFC 7413) would be
+             * believed. Its sender tries again without. */
+            return packet->payload ? LIMPET_VERDICT_DROP : LIMPET_VERDICT_PROBE;
         }
         limpet_count(LIMPET_REASON_SYN_ON_CLOSING);
         limpet_set_state(flow, LIMPET_STATE_RETIRED, LIMPET_REASON_END_SYN);
@@ -123,15 +128,17 @@ LIMPET_INLINE int limpet_mark_end(int family, const void* key, struct limpet_flo
     __u32 ahead = packet->sequence + flow->sequence_delta - peer->note_ack;
     if (packet->flags & LIMPET_TCP_RST) {
         limpet_count(LIMPET_REASON_RST_SEEN);
-        /* RFC 5961 3.2: the end believes a RST only at exactly the sequence number that it expects */
-        if (ahead != 0) return LIMPET_VERDICT_FORWARD;
+        /* RFC 5961 3.2: the end believes a RST only at exactly the sequence number that it expects. That is
+         * what it last acknowledged, or what follows the last data that crossed us. */
+        if (ahead != 0 && packet->sequence != flow->note_sequence_end) return LIMPET_VERDICT_FORWARD;
         limpet_set_state(flow, LIMPET_STATE_CLOSING, LIMPET_REASON_END_RST);
         limpet_set_state(peer, LIMPET_STATE_CLOSING, LIMPET_REASON_END_RST);
         limpet_tell(family, key, LIMPET_STATE_CLOSING, LIMPET_REASON_END_RST);
         return LIMPET_VERDICT_FORWARD;
     }
     limpet_count(LIMPET_REASON_FIN_SEEN);
-    if (ahead > LIMPET_FIN_WINDOW) return LIMPET_VERDICT_FORWARD;
+    /* the FIN stands behind its segment's data, of which a part may have been acknowledged before */
+    if (ahead + packet->payload > LIMPET_FIN_WINDOW) return LIMPET_VERDICT_FORWARD;
     bpf_spin_lock(&flow->lock);
     flow->flags |= LIMPET_FLOW_FIN_SEEN;
     bpf_spin_unlock(&flow->lock);
