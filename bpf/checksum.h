@@ -10,6 +10,7 @@
 struct limpet_sums {
     __u64 pseudo;
     __u64 rest;
+    __u64 header6; /* of the IPv6 header itself, which no checksum field makes up for (CHECKSUM_COMPLETE) */
 };
 
 /* Ones' complement addition without a branch and with a bound that does not grow from one addition to the

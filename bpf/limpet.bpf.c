@@ -155,6 +155,8 @@ LIMPET_INLINE int limpet_forward_tc(struct __sk_buff* context, const struct limp
     if (family != 6 ||
         bpf_l4_csum_replace(context, field, 0, limpet_fold32(sums.pseudo), BPF_F_PSEUDO_HDR | BPF_F_IPV6) < 0)
         bpf_l4_csum_replace(context, field, 0, limpet_fold32(sums.pseudo), BPF_F_PSEUDO_HDR);
+    /* a device's sum over the whole packet; refused, and not needed, where there is none */
+    if (family == 6) bpf_csum_update(context, limpet_fold32(sums.header6));
     limpet_count(LIMPET_REASON_FORWARDED_TC);
     return (int)bpf_redirect_neigh(device, 0, 0, 0);
 }

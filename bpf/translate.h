@@ -256,9 +256,13 @@ LIMPET_INLINE void limpet_translate6(struct limpet_packet* packet, int layout, c
     __builtin_memcpy(destination, entry->destination, 16);
     if (flow->flags & LIMPET_FLOW_CLEAR_ECN) {
         __u8* traffic = (__u8*)ip + 1; /* low half of the traffic class, then the flow label */
-        *traffic &= 0xcf;
+        __u8 cleared = *traffic & 0xcf;
+        sums->header6 = limpet_replace16(sums->header6, bpf_htons(*traffic), bpf_htons(cleared));
+        *traffic = cleared;
     }
-    ip->hop_limit--;
+    __u8 hops = ip->hop_limit;
+    sums->header6 = limpet_replace16(sums->header6, bpf_htons(hops), bpf_htons((__u16)(hops - 1)));
+    ip->hop_limit = (__u8)(hops - 1);
     limpet_translate_tcp(packet, layout, end, entry->source_port, entry->destination_port, flow, sums);
 }
 
