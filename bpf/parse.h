@@ -16,7 +16,7 @@ enum limpet_parse_result {
     LIMPET_PARSE_TCP = 0,        /* a whole TCP header was found */
     LIMPET_PARSE_OTHER = 1,      /* nothing of ours: not IP, not TCP, a later fragment, too short to tell */
     LIMPET_PARSE_FRAGMENT = 2,   /* the first fragment of a TCP packet: ports are known */
-    LIMPET_PARSE_IP_OPTIONS = 3, /* TCP behind IPv4 options */
+    LIMPET_PARSE_IP_OPTIONS = 3, /* TCP behind IPv4 options or IPv6 extension headers */
     LIMPET_PARSE_MALFORMED = 4,  /* ports are known, but lengths contradict each other */
 };
 
@@ -72,19 +72,52 @@ LIMPET_INLINE int limpet_parse4(void* begin, void* end, __u32 length, struct lim
     packet->ip_length = ip->tot_len ? bpf_ntohs(ip->tot_len) : available;
     key->source = ip->saddr;
     key->destination = ip->daddr;
-    if (ip->ihl != 5) {
-        __u32 header = (__u32)ip->ihl * 4;
-        struct tcphdr* tcp = (void*)((__u8*)ip + header);
-        if ((void*)(tcp + 1) > end) return LIMPET_PARSE_OTHER;
-        key->source_port = tcp->source;
-        key->destination_port = tcp->dest;
-        return LIMPET_PARSE_IP_OPTIONS;
+    if (ip->ihl != 5 || (ip->frag_off & bpf_htons(0x2000))) {
+        /* known by the ports alone, which every first fragment has (RFC 791 3.2) */
+        __be16* ports = (void*)((__u8*)ip + (__u32)ip->ihl * 4);
+        if ((void*)(ports + 2) > end) return LIMPET_PARSE_OTHER;
+        key->source_port = ports[0];
+        key->destination_port = ports[1];
+        return ip->ihl != 5 ? LIMPET_PARSE_IP_OPTIONS : LIMPET_PARSE_FRAGMENT;
     }
     int result = limpet_parse_tcp(ip + 1, end, sizeof *ip, available, packet);
     if (result == LIMPET_PARSE_OTHER) return result;
     key->source_port = packet->tcp->source;
     key->destination_port = packet->tcp->dest;
-    if (ip->frag_off & bpf_htons(0x2000)) return LIMPET_PARSE_FRAGMENT;
+    return result;
+}
+
+#define LIMPET_IPV6_HOP_BY_HOP  0
+#define LIMPET_IPV6_ROUTING     43
+#define LIMPET_IPV6_FRAGMENT    44
+#define LIMPET_IPV6_DESTINATION 60
+
+/* TCP behind extension headers (RFC 8200 4): nobody sends it, but the host would take it. */
+LIMPET_INLINE int limpet_parse_extensions(struct ipv6hdr* ip, void* end, struct limpet_key6* key) {
+    int result = LIMPET_PARSE_IP_OPTIONS;
+    __u8* header = (void*)(ip + 1);
+    __u8 kind = ip->nexthdr;
+#pragma GCC unroll 4
+    for (int depth = 0; depth < 4; depth++) {
+        if (kind == IPPROTO_TCP) break;
+        if ((void*)(header + 8) > end) return LIMPET_PARSE_OTHER;
+        __u32 size = 8;
+        if (kind == LIMPET_IPV6_FRAGMENT) {
+            /* next header, reserved, offset and flags, identification: only a first fragment has ports */
+            if (header[2] != 0 || (header[3] & 0xf8) != 0) return LIMPET_PARSE_OTHER;
+            result = LIMPET_PARSE_FRAGMENT;
+        } else if (kind == LIMPET_IPV6_HOP_BY_HOP || kind == LIMPET_IPV6_ROUTING ||
+                   kind == LIMPET_IPV6_DESTINATION) {
+            size += (__u32)header[1] * 8;
+        } else {
+            return LIMPET_PARSE_OTHER;
+        }
+        kind = header[0];
+        header += size;
+    }
+    if (kind != IPPROTO_TCP || (void*)(header + 4) > end) return LIMPET_PARSE_OTHER;
+    __builtin_memcpy(&key->source_port, header, 2);
+    __builtin_memcpy(&key->destination_port, header + 2, 2);
     return result;
 }
 
@@ -96,17 +129,7 @@ LIMPET_INLINE int limpet_parse6(void* begin, void* end, __u32 length, struct lim
     __builtin_memcpy(key->source, &ip->saddr, 16);
     __builtin_memcpy(key->destination, &ip->daddr, 16);
     packet->ip = ip;
-    if (ip->nexthdr == IPPROTO_FRAGMENT) {
-        /* next header, reserved, offset and flags, identification: RFC 8200 4.5 */
-        __u8* fragment = (void*)(ip + 1);
-        struct tcphdr* tcp = (void*)(fragment + 8);
-        if ((void*)(tcp + 1) > end || fragment[0] != IPPROTO_TCP) return LIMPET_PARSE_OTHER;
-        if (fragment[2] != 0 || (fragment[3] & 0xf8) != 0) return LIMPET_PARSE_OTHER;
-        key->source_port = tcp->source;
-        key->destination_port = tcp->dest;
-        return LIMPET_PARSE_FRAGMENT;
-    }
-    if (ip->nexthdr != IPPROTO_TCP) return LIMPET_PARSE_OTHER;
+    if (ip->nexthdr != IPPROTO_TCP) return limpet_parse_extensions(ip, end, key);
     __u32 available = length - ETH_HLEN;
     packet->ip_length = ip->payload_len ? bpf_ntohs(ip->payload_len) + (__u32)sizeof *ip : available;
     int result = limpet_parse_tcp(ip + 1, end, sizeof *ip, available, packet);
