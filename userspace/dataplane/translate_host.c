@@ -45,6 +45,8 @@ int limpet_host_translate(__u8* frame, __u32 length, void* entry) {
     __u32 key[10];
     int result = parse(frame, length, &packet, &family, (__u8*)key);
     if (result != LIMPET_PARSE_TCP) return result;
+    __u8 hops = family == 4 ? ((struct iphdr*)packet.ip)->ttl : ((struct ipv6hdr*)packet.ip)->hop_limit;
+    if (hops <= 1) return LIMPET_PARSE_MALFORMED; /* it ends here, as in the data path */
     __u8* end = frame + length;
     int layout = limpet_layout(&packet, end);
     if (family == 4)
