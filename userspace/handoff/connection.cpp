@@ -353,7 +353,10 @@ void Connection::State::deliver_parked() {
             std::array<std::uint8_t, sizeof(limpet_flow6)> entry{};
             if (!kernel().maps.read_raw(key, entry)) break;
             limpet_host_packet packet{};
+            // A SYN of a new connection on this tuple comes again, and the data path knows what to do with
+            // it.
             if (limpet_host_parse(frame.frame(), frame.length(), &packet) != 0 ||
+                (packet.flags & 0x02) != 0 ||
                 limpet_host_translate(frame.frame(), frame.length(), entry.data()) != 0)
                 continue;
             const auto options = packet.tcp_header - 20;
