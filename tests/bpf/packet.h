@@ -177,7 +177,7 @@ inline Bytes build_segment(const Packet& packet) {
     const auto pseudo = pseudo_header_sum(packet.source.address, packet.destination.address, segment.size());
     std::uint32_t field = 0xffffU ^ folded_sum(segment, pseudo);
     if (packet.checksum == Checksum::partial) field = pseudo;
-    if (packet.checksum == Checksum::wrong) field ^= 1;
+    if (packet.checksum == Checksum::wrong) field = field == 0xffff ? 1 : field + 1;
     segment[16] = static_cast<std::uint8_t>(field >> 8);
     segment[17] = static_cast<std::uint8_t>(field);
     return segment;

@@ -264,6 +264,9 @@ TEST(TranslateHost, leaves_unchanged_what_it_cannot_translate) {
     packet = {};
     packet.protocol = 17;
     unchanged("UDP", packet, 1);
+    packet.hops = 1;
+    packet.protocol = protocol_tcp;
+    unchanged("a packet whose last hop we are", packet, 4);
     packet = packet6();
     packet.fragment6 = 1;
     unchanged("a first fragment of IPv6", packet, 2);
