@@ -35,6 +35,7 @@ class Demo:
         self.homes = []          # per round: client id -> broker name, from the brokers' own logs
         self.real = []
         self.real_messages = 0
+        self.senders = lab.acquaint("sender-")
         self.rows = []
         self.failures = []
 
@@ -74,12 +75,11 @@ class Demo:
         await client.heard(before + 3 * MESSAGES_PER_QOS, 10)
 
     def _feed_real_clients(self):
-        """mosquitto_pub speaks to each mosquitto_sub, under an id that `lookup` puts on the same broker."""
+        """mosquitto_pub speaks to each mosquitto_sub, under an id that has its home at the same broker."""
         for client_id, process in zip(self.real_ids, self.real[-REAL_CLIENTS:]):
             home = self.lab.gateway.lookup(client_id)["broker"]
-            sender = self.lab.gateway.id_at(home, prefix="sender-")
             for qos in "012":
-                clients.mosquitto_pub(self.lab.topology, self.lab.listener, "-i", sender, "-t", f"real/{client_id}",
+                clients.mosquitto_pub(self.lab.topology, self.lab.listener, "-i", self.senders[home], "-t", f"real/{client_id}",
                                       "-q", qos, "-m", f"quality {qos}")
             process.wait(10)
             self.real_messages += process.log().count("quality ")

@@ -4,9 +4,10 @@ from .process import LabError, wait_until
 
 
 def only_listeners_left(topology, seconds=5):
-    """No TCP connection stands in the gateway: the kernel's fast path has them all."""
+    """No TCP connection stands in the gateway: the kernel's fast path has them all. (TIME-WAIT is what remains
+    of an attempt that ended, at a broker that did not answer for example.)"""
     def others():
-        return [entry for entry in topology.tcp_sockets("gateway") if entry[0] != "LISTEN"]
+        return [entry for entry in topology.tcp_sockets("gateway") if entry[0] not in ("LISTEN", "TIME-WAIT")]
 
     wait_until(lambda: not others(), seconds, lambda: f"no sockets but listeners in the gateway: {others()[:5]}",
                step=0.05)

@@ -134,6 +134,17 @@ class Lab:
                 client.close() if hasattr(client, "close") else client.disconnect()
         self._clients.clear()
 
+    def acquaint(self, prefix):
+        """broker name -> an id that the balancer remembers there. Where an unknown id goes depends on the load
+        (hash never gives a broker more than 1.25 times its share), so this is done before anybody else comes."""
+        names = {}
+        for number in range(1, self.topology.brokers + 1):
+            names[f"b{number}"] = self.gateway.id_at(f"b{number}", self.family, prefix)
+        for client_id in names.values():
+            clients.raw_session(self.topology, self.listener, client_id).close()
+            checks.no_connection_counted(self.gateway)
+        return names
+
     def broker_of(self, client_id):
         """The broker that has the client, by the brokers' own logs; exactly one may have seen it."""
         seen = [broker.name for broker in self.brokers if broker.saw_client(client_id)]

@@ -66,20 +66,15 @@ def retained_messages_wait_for_later_subscribers(lab):
             raise LabError(f"{client_id}: retained message came as {message.payload!r}, retain {message.retain}")
 
 
-def _watcher_beside(lab, client_id):
-    """A subscriber on the broker that `client_id` has, whose own id goes to the same one."""
-    home = lab.gateway.lookup(client_id, lab.family)["broker"]
-    return lab.client(lab.gateway.id_at(home, lab.family, "watcher-"))
-
-
 @scenario()
 def wills_are_published_when_a_client_dies(lab):
     """A killed process (FIN by its kernel, no DISCONNECT) and a reset connection both end in the will."""
     lab.start()
+    watchers = lab.acquaint("watcher-")
     process = clients.mosquitto_sub(lab.resources, lab.topology, lab.listener, lab.folder / "victim.out", "-i", "victim",
                                     "-t", "nothing", "--will-topic", "last/words", "--will-payload", "killed")
     wait_until(lambda: any(broker.saw_client("victim") for broker in lab.brokers), 10, "the victim is connected")
-    watcher = _watcher_beside(lab, "victim")
+    watcher = lab.client(watchers[lab.broker_of("victim")])
     watcher.subscribe("last/words", 1)
     checks.all_spliced(lab, 2)
     process.signal(signal.SIGKILL)
@@ -96,8 +91,9 @@ def wills_are_published_when_a_client_dies(lab):
 def a_clean_goodbye_publishes_no_will(lab):
     """DISCONNECT reaches the broker before the FIN does."""
     lab.start()
+    watchers = lab.acquaint("watcher-")
     client = lab.client("polite", will=("last/words", b"never said"))
-    watcher = _watcher_beside(lab, "polite")
+    watcher = lab.client(watchers[lab.broker_of("polite")])
     watcher.subscribe("last/words", 1)
     client.disconnect()
     watcher.nothing_more(1)
@@ -202,17 +198,17 @@ def a_large_message_in_the_first_flight_arrives(lab):
 def real_clients_work_unchanged(lab):
     """mosquitto_pub and mosquitto_sub, all three versions: what an operator tries first."""
     lab.start()
+    senders = lab.acquaint("sender-")
     for version in ("mqttv31", "mqttv311", "mqttv5"):
         sub = f"sub-{version}"
         output = lab.folder / f"{sub}.out"
         process = clients.mosquitto_sub(lab.resources, lab.topology, lab.listener, output, "-i", sub, "-V", version,
                                         "-t", "real/#", "-q", "2", "-C", "3")
         wait_until(lambda: any(broker.saw_client(sub) for broker in lab.brokers), 10, f"{sub} is connected")
-        broker = lab.broker_of(sub)
-        pub = lab.gateway.id_at(broker, lab.family, "pub-")
+        sender = senders[lab.broker_of(sub)]
         checks.all_spliced(lab, 1)
         for qos in "012":
-            clients.mosquitto_pub(lab.topology, lab.listener, "-i", pub, "-V", version, "-q", qos, "-t", f"real/{qos}",
+            clients.mosquitto_pub(lab.topology, lab.listener, "-i", sender, "-V", version, "-q", qos, "-t", f"real/{qos}",
                                   "-m", f"quality {qos}")
         if process.wait(10) != 0 or process.log().split("\n")[:3] != ["quality 0", "quality 1", "quality 2"]:
             raise LabError(f"{sub} heard {process.log()!r}")
