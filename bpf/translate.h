@@ -94,19 +94,39 @@ struct limpet_walk {
     __u64 sum;     /* in and out: limpet_sums.rest */
 };
 
-LIMPET_INLINE void limpet_walk_number(struct limpet_walk* walk, __u32 offset, __u32 delta) {
+/* Each of the next functions is one of its own to the verifier, which so looks at it once and not at every
+ * step of the loop that calls it; it asks each for the check of its pointer. */
+LIMPET_WALKER int limpet_walk_number(struct limpet_walk* walk, __u32 offset, __u32 delta) {
+    if (!walk) return 0;
     offset &= 127;
-    if (offset > 124) return;
+    if (offset > 124) return 0;
     __u32 old = limpet_load32(walk->options + offset);
     __u32 shifted = bpf_htonl(bpf_ntohl(old) + delta);
     limpet_store32(walk->options + offset, shifted);
     walk->sum = limpet_replace32_at(walk->sum, offset, old, shifted);
+    return 0;
+}
+
+/* NOPs instead of an option of at most ten bytes. */
+LIMPET_WALKER int limpet_blank_option(struct limpet_walk* walk, __u32 offset, __u32 size) {
+    if (!walk) return 0;
+    for (__u32 byte = 0; byte < 10; byte++) {
+        if (byte >= size) break;
+        __u32 at = (offset + byte) & 127;
+        __u8 old = walk->options[at];
+        walk->options[at] = 1;
+        /* a byte at an even offset is the high one of its 16-bit word */
+        __u32 shift = at & 1 ? 0 : 8;
+        walk->sum =
+            limpet_replace16(walk->sum, bpf_htons((__u16)(old << shift)), bpf_htons((__u16)(1 << shift)));
+    }
+    return 0;
 }
 
 /* RFC 9293 3.1. A malformed option ends the walk, as it ends the receiver's: what stands behind it is read by
- * nobody. Not inlined, so that it is verified once. */
+ * nobody. */
 LIMPET_WALKER int limpet_walk_options(struct limpet_walk* walk) {
-    if (!walk) return 0; /* the verifier asks it of a function of its own */
+    if (!walk) return 0;
     __u32 offset = 0;
     for (int step = 0; step < 40; step++) {
         offset &= 63;
@@ -135,9 +155,7 @@ LIMPET_WALKER int limpet_walk_options(struct limpet_walk* walk) {
  * leg does not agree on then is absent from both (docs/HANDOFF.md, "Parity"). `sum` takes the change of the
  * checksum. */
 LIMPET_WALKER int limpet_edit_options(struct limpet_walk* walk) {
-    if (!walk) return 0; /* as above */
-    /* kept in memory: in a register (clang 14, 16) it would make each step look new to the verifier */
-    volatile __u64* sum = &walk->sum;
+    if (!walk) return 0;
     __u32 offset = 0;
     for (int step = 0; step < 40; step++) {
         offset &= 63;
@@ -149,15 +167,7 @@ LIMPET_WALKER int limpet_edit_options(struct limpet_walk* walk) {
         __u8 unwanted = (kind == LIMPET_OPTION_TIMESTAMPS && (walk->syn_edit & LIMPET_SYN_NO_TIMESTAMPS)) ||
                         (kind == LIMPET_OPTION_SACK_PERMITTED && (walk->syn_edit & LIMPET_SYN_NO_SACK)) ||
                         (kind == LIMPET_OPTION_WINDOW_SCALE && (walk->syn_edit & LIMPET_SYN_NO_WINDOW_SCALE));
-        for (__u32 byte = 0; unwanted && byte < 10; byte++) {
-            if (byte >= size) break;
-            __u32 at = (offset + byte) & 127;
-            __u8 old = walk->options[at];
-            walk->options[at] = 1;
-            /* a byte at an even offset is the high one of its 16-bit word */
-            __u32 shift = at & 1 ? 0 : 8;
-            *sum = limpet_replace16(*sum, bpf_htons((__u16)(old << shift)), bpf_htons((__u16)(1 << shift)));
-        }
+        if (unwanted) limpet_blank_option(walk, offset, size);
         offset += size;
     }
     return 0;
