@@ -165,7 +165,9 @@ void Dataplane::State::follow_interfaces() {
 
 Dataplane::Dataplane(std::unique_ptr<State> state) : state_(std::move(state)) {}
 
-Dataplane::~Dataplane() = default;
+Dataplane::~Dataplane() {
+    if (state_->kernel) state_->kernel->janitor.reset();  // its thread looks at all the rest
+}
 
 Result<std::unique_ptr<Dataplane>> Dataplane::start(Options options) {
     auto state = std::make_unique<State>(std::move(options));
@@ -286,6 +288,7 @@ Dataplane::HoldTimes Dataplane::hold_times() const {
 
 void Dataplane::detach() {
     if (!state_->kernel) return;
+    state_->kernel->janitor->stop();  // or it would attach again
     for (const auto& view : interfaces())
         if (const auto interface = find_interface(view.name)) dataplane::detach(*interface);
     remove_pins(state_->options.bpffs);

@@ -29,10 +29,14 @@ Janitor::Janitor(const Options& options, FlowMaps& maps, SourcePorts& ports, Raw
 }
 
 Janitor::~Janitor() {
+    stop();
+    ring_buffer__free(events_);
+}
+
+void Janitor::stop() {
     stop_ = true;
     wake();
     if (thread_.joinable()) thread_.join();
-    ring_buffer__free(events_);
 }
 
 void Janitor::start() {

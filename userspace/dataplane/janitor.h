@@ -41,6 +41,8 @@ class Janitor {
     /// start().
     void adopt();
     void start();
+    /// Ends the thread; entries stay as they are.
+    void stop();
     void on_flow_end(std::function<void(const FlowEnd&)> handler);
     /// Called now and then on the janitor's thread, about once a second.
     void on_tick(std::function<void()> handler) { tick_ = std::move(handler); }
