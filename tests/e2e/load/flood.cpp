@@ -8,7 +8,7 @@
 //
 // The client id carries what the other end needs to know: "f<number>-<bytes up>-<bytes down>". A broker
 // answers CONNECT after 0 to 5 ms. Both print one line of JSON at their end: the client when all connections
-// are over, the broker when its standard input ends.
+// are over, the broker when its standard input ends and the connections that it still has are over.
 #include <fcntl.h>
 #include <sys/epoll.h>
 
@@ -230,6 +230,7 @@ class Crowd {
         event.data.fd = descriptor;
         if (epoll_ctl(epoll_.get(), EPOLL_CTL_ADD, descriptor, &event) != 0) fail("epoll_ctl");
     }
+    void forget(int descriptor) { epoll_ctl(epoll_.get(), EPOLL_CTL_DEL, descriptor, nullptr); }
     Peer& add(std::unique_ptr<Peer> peer) {
         const int descriptor = peer->descriptor();
         watch(descriptor);
@@ -308,16 +309,16 @@ int run_broker(const Arguments& arguments) {
         listeners.push_back(std::move(fd));
     }
     crowd.watch(STDIN_FILENO);
+    bool ending = false;
     const std::int64_t begin = now();
     std::printf("{\"listening\":%zu}\n", listeners.size());
     std::fflush(stdout);
-    for (;;) {
+    while (!ending || crowd.size() > 0) {
         for (const int descriptor : crowd.turn()) {
-            char ignored[256];
             if (descriptor == STDIN_FILENO) {
-                if (read(STDIN_FILENO, ignored, sizeof ignored) > 0) continue;
-                crowd.totals().print(begin);
-                return 0;
+                ending = true;
+                crowd.forget(STDIN_FILENO);
+                continue;
             }
             for (;;) {
                 Fd fd(accept4(descriptor, nullptr, nullptr, SOCK_NONBLOCK | SOCK_CLOEXEC));
@@ -330,6 +331,8 @@ int run_broker(const Arguments& arguments) {
             }
         }
     }
+    crowd.totals().print(begin);
+    return 0;
 }
 
 int run_client(const Arguments& arguments) {

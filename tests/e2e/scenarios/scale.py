@@ -95,32 +95,33 @@ def _flood(lab, count, at_once, seconds, **options):
     return seen, brokers.finish()
 
 
-def _whole(lab, seen, count, least_spliced):
+def _whole(lab, seen, count, handoffs):
     for side in seen:
         if side["whole"] != count or side["connections"] != count or side["twice"]:
             raise LabError(f"not every connection is whole: {seen}")
-    spliced = lab.gateway.status()["handoffs"]["count"]
-    if spliced < least_spliced:
-        raise LabError(f"only {spliced} of {count} were handed off: {lab.gateway.status()['reasons']}")
+    if (done := lab.gateway.status()["hold_microseconds"]["count"]) < handoffs:
+        raise LabError(f"only {done} of {count} were handed off: {lab.gateway.status()['reasons']}")
 
+
+# Some connections may end before their turn to be handed off: a tenth more than the handoffs that are wanted.
 
 @scenario(modes=SPLICING, alone=True, timeout=180)
 def handoff_loses_no_byte_under_flood(lab):
     """10,000 handoffs between random streams in both directions, many of which begin before CONNACK: not one
     byte lost, doubled or moved."""
-    count = 10_000 if lab.family == 4 else 2_000
-    seen = _flood(lab, count, 400, 150)
-    _whole(lab, seen, count, count)
+    handoffs = 10_000 if lab.family == 4 else 2_000
+    seen = _flood(lab, handoffs * 11 // 10, 600, 150, linger=800, bytes=24576)
+    _whole(lab, seen, handoffs * 11 // 10, handoffs)
 
 
 @scenario(modes=SPLICING, alone=True, timeout=240)
 def handoff_loses_no_byte_under_flood_and_loss(lab):
     """The same with 2 % of the packets lost on both sides, so that retransmissions cross the handoff."""
-    count = 10_000 if lab.family == 4 else 2_000
+    handoffs = 10_000 if lab.family == 4 else 2_000
     lab.topology.lose(2)
-    seen = _flood(lab, count, 800, 200, bytes=8192)
+    seen = _flood(lab, handoffs * 11 // 10, 800, 200, linger=800, bytes=8192)
     lab.topology.lose(0)
-    _whole(lab, seen, count, count * 9 // 10)
+    _whole(lab, seen, handoffs * 11 // 10, handoffs)
 
 
 @scenario(modes=SPLICING, families=(4,), alone=True, timeout=90)
