@@ -235,7 +235,7 @@ void Flow::be_noted() {
     ASSERT_EQ(broker_sends(Program::tc, packet).verdict, Verdict::pass);
 }
 
-limpet_command Flow::command(limpet_operation operation) const {
+limpet_command Flow::command(int operation) const {
     limpet_command result{};
     result.operation = static_cast<std::uint8_t>(operation);
     result.family = family;
@@ -245,7 +245,7 @@ limpet_command Flow::command(limpet_operation operation) const {
     return result;
 }
 
-limpet_command Flow::change(limpet_operation operation) {
+limpet_command Flow::change(int operation) {
     auto result = command(operation);
     const auto ran = world.maps().run(result);
     EXPECT_TRUE(ran) << ran.error().line();

@@ -124,8 +124,8 @@ class Flow {
     void splice(const Wanted& wanted);
     void splice() { splice(Wanted()); }
     /// Runs one operation on both legs; the legs' results are in the command that returns.
-    limpet_command change(limpet_operation operation);
-    [[nodiscard]] limpet_command command(limpet_operation operation) const;
+    limpet_command change(int operation);
+    [[nodiscard]] limpet_command command(int operation) const;
 
     /// A pure ACK as it arrives from the client or from the broker, and how it must leave. The latter has the
     /// Ethernet addresses that only XDP writes.
