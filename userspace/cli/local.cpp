@@ -64,7 +64,8 @@ std::vector<Auto> automatic_modes(const std::vector<std::string>& names) {
 dataplane::Mode best_mode(const std::vector<Auto>& modes, const std::vector<dataplane::Feature>& features) {
     auto best = dataplane::Mode::relay;
     for (const auto& feature : features)
-        if (!feature.available && (feature.name == "root" || feature.name == "tc" || feature.name == "ringbuf"))
+        if (!feature.available &&
+            (feature.name == "root" || feature.name == "tc" || feature.name == "ringbuf"))
             return best;
     for (const auto& one : modes)
         if (one.mode == dataplane::Mode::xdp ||
@@ -96,6 +97,7 @@ int run_serve(const Options& options, std::ostream& err) {
                                   ", nothing was started",
                               "mend the file and start again", 0});
     }
+    print_problems(err, serving.warnings);
     return daemon::serve(std::move(serving.config), options.config_file, options.flush);
 }
 
@@ -111,6 +113,7 @@ int run_check(const Options& options, std::ostream& out, std::ostream& err) {
         const Json answer{{"file", options.config_file}, {"ok", loaded.ok()}, {"problems", problems}};
         out << answer.dump(-1, ' ', false, Json::error_handler_t::replace) << "\n";
     } else if (loaded.ok()) {
+        print_problems(err, loaded.warnings);
         out << options.config_file << ": ok\n";
     } else {
         print_problems(err, loaded.problems);

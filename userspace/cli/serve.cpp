@@ -55,6 +55,7 @@ class Maker {
         auto loaded = config::load_file(options_.config_file);
         serving_.config = std::move(loaded.config);
         serving_.problems = std::move(loaded.problems);
+        serving_.warnings = std::move(loaded.warnings);
     }
 
     void from_flags() {

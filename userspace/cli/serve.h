@@ -15,6 +15,7 @@ struct Serving {
     config::Config config;
     std::vector<std::string> usage;         ///< "what is wrong: what to do"
     std::vector<config::Problem> problems;  ///< of the file
+    std::vector<config::Problem> warnings;  ///< what in the file has no effect
     [[nodiscard]] bool ok() const { return usage.empty() && problems.empty(); }
 };
 [[nodiscard]] Serving make_config(const Options& options);

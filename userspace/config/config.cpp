@@ -90,8 +90,9 @@ std::string any_text(std::string_view text) {
     return std::string(text);
 }
 
-// Checked as it will be read one day, and then refused: nothing that was written is silently ignored.
-void refuse_tls(Section& section) {
+// Only listeners that speak TLS use it, and their protocols are refused: said, so that nobody takes the
+// listener for a TLS one.
+void check_tls(Section& section) {
     std::string ignored;
     for (const auto* key : {"certificate", "key", "client_ca"})
         section.text(key, ignored,
@@ -100,18 +101,20 @@ void refuse_tls(Section& section) {
         {{"none", 0}, {"optional", 1}, {"required", 2}}};
     int unused = 0;
     section.choice("verify", unused, Names<int>(verify));
-    section.reader().report(section.position(), "[listener.tls]" + not_supported + "remove the section");
+    section.reader().warn(section.position(),
+                          "[listener.tls] has no effect: this listener speaks plain TCP (warning)");
 }
 
-void refuse_health(Section& section) {
+void check_health(Section& section) {
     constexpr std::array<std::pair<std::string_view, int>, 3> probes{{{"tcp", 0}, {"mqtt", 1}, {"http", 2}}};
     int unused = 0;
     milliseconds interval{};
     section.choice("probe", unused, Names<int>(probes));
     section.duration("interval", interval, bounds::probe_interval);
-    section.reader().report(section.position(),
-                            "[pool.health]" + not_supported +
-                                "remove the section (a broker that fails is avoided for retry_down)");
+    section.reader().warn(
+        section.position(),
+        "[pool.health] has no effect in this version: brokers are judged by real clients, one "
+        "that fails is avoided for retry_down (warning)");
 }
 
 Listener read_listener(Section& section) {
@@ -135,7 +138,7 @@ Listener read_listener(Section& section) {
     section.size("max_connect_size", listener.max_connect_size, bounds::max_connect_size);
     if (const auto* table = single(section, "tls", tls_schema.label)) {
         Section tls(section.reader(), *table, tls_schema);
-        refuse_tls(tls);
+        check_tls(tls);
     }
     return listener;
 }
@@ -174,7 +177,7 @@ Pool read_pool(Section& section) {
     section.duration("retry_down", pool.retry_down, bounds::retry_down);
     if (const auto* table = single(section, "health", health_schema.label)) {
         Section health(section.reader(), *table, health_schema);
-        refuse_health(health);
+        check_health(health);
     }
     for (const auto* table : several(section, "broker", broker_schema.label)) {
         Section broker(section.reader(), *table, broker_schema);
@@ -297,7 +300,7 @@ Loaded load_text(std::string_view text, const std::string& file_name) {
                        "not valid TOML: " + std::string(error.description()));
     }
     Loaded loaded;
-    Reader reader(file_name, loaded.problems);
+    Reader reader(file_name, loaded.problems, loaded.warnings);
     read_all(reader, parsed.table(), loaded.config);
     const auto before = loaded.problems.size();
     validate(loaded.config, loaded.problems);

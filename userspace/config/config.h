@@ -108,9 +108,11 @@ struct Config {
 };
 
 /// A configuration, or everything that is wrong with it (never empty then), in the order of the file.
+/// `warnings` name what is right but has no effect in this version.
 struct Loaded {
     Config config;
     std::vector<Problem> problems;
+    std::vector<Problem> warnings;
     [[nodiscard]] bool ok() const { return problems.empty(); }
 };
 

@@ -81,7 +81,8 @@ inline std::string type_name(const toml::node& node) {
 // What is common to all sections of one file: where problems go and what positions are called.
 class Reader {
   public:
-    Reader(std::string file, std::vector<Problem>& problems) : file_(std::move(file)), problems_(problems) {}
+    Reader(std::string file, std::vector<Problem>& problems, std::vector<Problem>& warnings)
+        : file_(std::move(file)), problems_(problems), warnings_(warnings) {}
 
     [[nodiscard]] Position at(const toml::source_region& region) const {
         return {file_, region.begin.line, region.begin.column};
@@ -93,10 +94,17 @@ class Reader {
         problem.message = std::move(message);
         problems_.push_back(std::move(problem));
     }
+    void warn(const Position& position, std::string message) {
+        Problem problem;
+        problem.position = position;
+        problem.message = std::move(message);
+        warnings_.push_back(std::move(problem));
+    }
 
   private:
     std::string file_;
     std::vector<Problem>& problems_;
+    std::vector<Problem>& warnings_;
 };
 
 // One table of the file. Reports the keys that nobody knows; every getter reports what is wrong with its
@@ -269,8 +277,7 @@ class Section {
         const bool is_section = node.is_table() || node.is_array_of_tables();
         const auto where = is_section ? reader_.at(node) : reader_.at(key.source());
         const bool top = schema_.label.empty();
-        auto message =
-            is_section ? "unknown section " + quote(key.str()) : "unknown key " + quote(key.str());
+        auto message = is_section ? "unknown section " + quote(key.str()) : "unknown key " + quote(key.str());
         std::string homes;
         for (const auto* other : sections)
             if (std::find(other->keys.begin(), other->keys.end(), key.str()) != other->keys.end())

@@ -272,8 +272,7 @@ INSTANTIATE_TEST_SUITE_P(
               {"f.toml:5:12: protocol: \"coap\" is unknown: it must be one of mqtt, tcp"}},
         Wrong{"[listener.tls]",
               good_listener + "[listener.tls]\nverify = \"maybe\"\n" + good_pool,
-              {"f.toml:5:1: [listener.tls] is not supported by this version: remove the section",
-               "f.toml:6:10: verify: \"maybe\" is unknown: it must be one of none, optional, required"}},
+              {"f.toml:6:10: verify: \"maybe\" is unknown: it must be one of none, optional, required"}},
         Wrong{"PROXY v2",
               good_listener + "[[pool]]\nname = \"main\"\nproxy_protocol = \"v2\"\n"
                               "[[pool.broker]]\nname = \"b\"\naddress = \"10.0.0.9:1\"\n",
@@ -288,14 +287,11 @@ INSTANTIATE_TEST_SUITE_P(
                               "[[pool.broker]]\nname = \"b\"\naddress = \"10.0.0.9:1\"\n",
               {"f.toml:7:7: key: \"sni\" is not supported by this version: use one of client_id, username, "
                "source_ip"}},
-        Wrong{
-            "active health checks",
-            good_listener + "[[pool]]\nname = \"main\"\n[pool.health]\nprobe = \"icmp\"\n"
-                            "interval = \"5s\"\n"
-                            "[[pool.broker]]\nname = \"b\"\naddress = \"10.0.0.9:1\"\n",
-            {"f.toml:7:1: [pool.health] is not supported by this version: remove the section (a broker that "
-             "fails is avoided for retry_down)",
-             "f.toml:8:9: probe: \"icmp\" is unknown: it must be one of tcp, mqtt, http"}}));
+        Wrong{"active health checks",
+              good_listener + "[[pool]]\nname = \"main\"\n[pool.health]\nprobe = \"icmp\"\n"
+                              "interval = \"5s\"\n"
+                              "[[pool.broker]]\nname = \"b\"\naddress = \"10.0.0.9:1\"\n",
+              {"f.toml:8:9: probe: \"icmp\" is unknown: it must be one of tcp, mqtt, http"}}));
 
 INSTANTIATE_TEST_SUITE_P(
     values_seen_together, WrongFile,
@@ -489,6 +485,18 @@ http = ""
     EXPECT_EQ(pool.brokers[1].address.text(), "[2001:db8::2]:1884");
     EXPECT_EQ(pool.brokers[1].weight, 9U);
     EXPECT_EQ(config.admin.http, "");
+}
+
+TEST(Config, sections_of_later_versions_are_accepted_with_a_warning_at_their_place) {
+    const auto loaded = load_text(good_listener +
+                                      "[listener.tls]\nverify = \"none\"\n[[pool]]\nname = \"main\"\n"
+                                      "[pool.health]\nprobe = \"mqtt\"\ninterval = \"5s\"\n"
+                                      "[[pool.broker]]\nname = \"b\"\naddress = \"10.0.0.9:1\"\n",
+                                  "f.toml");
+    EXPECT_TRUE(loaded.ok()) << "the contract's example must be startable";
+    ASSERT_EQ(loaded.warnings.size(), 2U) << "nothing that has no effect may pass in silence";
+    EXPECT_TRUE(loaded.warnings[0].line().starts_with("f.toml:5:1: [listener.tls] has no effect"));
+    EXPECT_TRUE(loaded.warnings[1].line().starts_with("f.toml:9:1: [pool.health] has no effect"));
 }
 
 TEST(Config, what_is_left_out_has_the_documented_default) {
