@@ -248,8 +248,10 @@ void Janitor::sweep(Clock::time_point now) {
     if (maps_.visit(cursor_, sweep_piece, [this](const FlowKey& key, const FlowEntry& entry) {
             visit(key, entry);
             return true;
-        }))
+        })) {
+        next_sweep_ = now + sweep_pause;
         return;  // the rest in the next round
+    }
     const bool first_family = cursor_.family == 4;
     cursor_ = {};
     cursor_.family = first_family ? 6 : 4;
