@@ -3,8 +3,7 @@
 import dataclasses
 
 from . import latency, memory, messages, packets
-
-MODES = ("limpet-tc", "limpet-xdp")
+from .contenders import SPLICED
 
 
 @dataclasses.dataclass(frozen=True)
@@ -12,7 +11,7 @@ class Aim:
     row: str
     text: str
     limit: float
-    contenders: tuple = MODES
+    contenders: tuple = tuple(SPLICED)
     base: str = ""          # a ratio to this contender; else the value itself
     at_least: bool = False  # else at most
 

@@ -21,6 +21,7 @@ class Connections(Measure):
             results.add(PER_SECOND, contender.name, number, said["per_second"])
             results.add(CPU, contender.name, number, said["cpu_us"])
             results.add(TIME, contender.name, number, said["p50"])
+            results.own_load.append(said["idle_load"])
             self._hold(contender, number, results)
 
     @staticmethod

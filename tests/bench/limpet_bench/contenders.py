@@ -153,3 +153,5 @@ class Spliced(Contender):
 
 
 CONTENDERS = [Plain(), Spliced("tc"), Spliced("xdp"), Haproxy()]
+#: names of those that hand connections to the kernel
+SPLICED = [each.name for each in CONTENDERS if isinstance(each, Spliced)]

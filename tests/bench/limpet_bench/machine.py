@@ -1,18 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
 """The machine: what it is, and how much memory its kernel and some processes take."""
 import datetime
-import json
 import os
 import pathlib
 import platform
 import time
 
-from limpet_lab.process import run
-
 PAGE = os.sysconf("SC_PAGE_SIZE")
 _KERNEL_FIELDS = ("Slab", "KernelStack", "PageTables", "Percpu", "VmallocUsed")
-# Elements of the flow maps come from these (with and without memory cgroups).
-ELEMENT_CACHES = {192: ("kmalloc-192", "kmalloc-cg-192"), 256: ("kmalloc-256", "kmalloc-cg-256")}
 
 
 def facts():
@@ -67,19 +62,3 @@ def process_bytes(pids):
             if line.startswith("Pss:"):
                 total += int(line.split()[1]) * 1024
     return total
-
-
-def element_objects(size):
-    """Objects in use of the size class that a map's elements of this size come from."""
-    total = 0
-    for line in open("/proc/slabinfo"):
-        words = line.split()
-        if words[0] in ELEMENT_CACHES[size]:
-            total += int(words[1])
-    return total
-
-
-def map_bytes(name):
-    """What the kernel says that maps of this name take (bytes_memlock: buckets and counted elements)."""
-    listing = json.loads(run("bpftool", "-j", "map", "show").stdout)
-    return sum(each.get("bytes_memlock", 0) for each in listing if each.get("name") == name)

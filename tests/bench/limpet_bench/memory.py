@@ -8,16 +8,19 @@ from limpet_lab import load
 from limpet_lab.process import LabError, wait_until
 
 from . import machine
+from .contenders import SPLICED
 from .measure import Measure, spliced_all
 
 TOTAL = "memory per idle connection"
 KERNEL = "of it kernel, measured beside plain forwarding"
 PROCESS = "of it processes"
-COMPUTED = "the same, computed from the map's elements"
-OBJECTS = "kernel objects of the elements' size, per connection"
+COMPUTED = "computed: two elements of the map, and the process"
+FILLED = {4: "two elements alone, IPv4: a map filled by itself", 6: "two elements alone, IPv6: a map filled by itself"}
 FIXED = "fixed, before the first connection"
-_PER_CONNECTION = 2        # elements: one for each direction
-_ELEMENT = 192             # bytes: 48 of the hash table, 16 key, 120 value, 8 of the allocator; a size class
+# The element of a connection's direction: 48 B of the hash table, 12 B of key rounded up to 16, 120 B of value, 8 B
+# of the allocator: the whole of the kernel's size class of 192 B.
+_DIRECTIONS = 2
+_ELEMENT = 192
 _GENERATORS = 2            # processes, each with an address of its own
 
 
@@ -25,35 +28,42 @@ class Memory(Measure):
     name = "memory"
 
     def __init__(self):
-        self._plain = {}   # round -> (kernel bytes, objects) of plain forwarding, per connection
+        self._plain = {}   # round -> kernel bytes of plain forwarding, per connection
 
     def round(self, site, contender, number, results):
-        empty = machine.process_bytes([]) + machine.kernel_bytes()
-        with contender.running(site, crowd=site.sizes.crowd):
-            fixed = machine.kernel_bytes() - empty + machine.process_bytes(contender.pids())
-            before = self._snapshot(contender)
+        crowd_size = site.sizes.crowd
+        empty = machine.kernel_bytes()
+        with contender.running(site, crowd=crowd_size):
+            kernel, process = machine.kernel_bytes(), machine.process_bytes(contender.pids())
+            fixed = kernel - empty + process
             crowd = self._connect(site, contender, number)
-            spliced_all(contender, site.sizes.crowd)
-            after = self._snapshot(contender)
+            spliced_all(contender, crowd_size)
+            kernel = (machine.kernel_bytes() - kernel) / crowd_size
+            process = (machine.process_bytes(contender.pids()) - process) / crowd_size
             self._leave(site, contender, crowd)
-        kernel, process, objects = ((late - early) / site.sizes.crowd for early, late in zip(before, after))
         if contender.name == "plain":
-            self._plain[number] = (kernel, objects)
-            return
+            self._plain[number] = kernel
+            return self._fill(site, number, results)
+        kernel -= self._plain[number]
         results.add(FIXED, contender.name, number, fixed)
         results.add(PROCESS, contender.name, number, process)
-        if number in self._plain:
-            kernel -= self._plain[number][0]
-            results.add(KERNEL, contender.name, number, kernel)
-            results.add(TOTAL, contender.name, number, kernel + process)
-        if contender.limpet():
-            results.add(COMPUTED, contender.name, number, _PER_CONNECTION * _ELEMENT + process)
-            if number in self._plain:
-                results.add(OBJECTS, contender.name, number, objects - self._plain[number][1])
+        results.add(KERNEL, contender.name, number, kernel)
+        results.add(TOTAL, contender.name, number, kernel + process)
+        if contender.name in SPLICED:
+            results.add(COMPUTED, contender.name, number, _DIRECTIONS * _ELEMENT + process)
 
     @staticmethod
-    def _snapshot(contender):
-        return machine.kernel_bytes(), machine.process_bytes(contender.pids()), machine.element_objects(_ELEMENT)
+    def _fill(site, number, results):
+        """The elements of as many connections without any connection, by both families."""
+        for family, row in FILLED.items():
+            filler = site.attendant("gateway", "map_fill", "--family", family, "--connections", site.sizes.crowd)
+            filler.result(10)
+            before = machine.kernel_bytes()
+            filler.tell("fill")
+            grown = (machine.kernel_bytes() - before) / site.sizes.crowd
+            filler.kill()
+            for name in SPLICED:
+                results.add(row, name, number, grown)
 
     @staticmethod
     def _connect(site, contender, number):

@@ -35,6 +35,7 @@ class Messages(Measure):
             if said["per_second"] < 0.98 * self._rate:
                 results.note(RATE_CPU, f"{contender.title} reached only {said['per_second']:.0f}/s in a round")
             results.add(RATE_CPU, contender.name, number, said["cpu_us"])
+            results.own_load.append(said["idle_load"])
             for window, per_second, cpu in ((1, SATURATION, SATURATION_CPU), (_BATCH, BATCHED, BATCHED_CPU)):
                 said = self._traffic(site, contender, seconds, idle, window=window)
                 results.add(per_second, contender.name, number, said["per_second"])

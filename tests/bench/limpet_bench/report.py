@@ -1,5 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The tables, in Markdown."""
+import statistics
+
 from . import aims, connections, latency, memory, messages, packets
 
 _US, _COUNT, _BYTES, _MIB = "us", "count", "B", "MiB"
@@ -13,8 +15,8 @@ _TABLES = [
      [(messages.RATE_CPU, _US), (messages.SATURATION, _COUNT), (messages.SATURATION_CPU, _US),
       (messages.BATCHED, _COUNT), (messages.BATCHED_CPU, _US)]),
     ("Memory of the gateway", _COLUMNS[1:], None,
-     [(memory.TOTAL, _BYTES), (memory.KERNEL, _BYTES), (memory.PROCESS, _BYTES), (memory.COMPUTED, _BYTES),
-      (memory.OBJECTS, "objects"), (memory.FIXED, _MIB)]),
+     [(memory.TOTAL, _BYTES), (memory.KERNEL, _BYTES), (memory.PROCESS, _BYTES), (memory.COMPUTED, _BYTES)]
+     + [(row, _BYTES) for row in memory.FILLED.values()] + [(memory.FIXED, _MIB)]),
     ("Connections set up", _COLUMNS, "plain",
      [(connections.PER_SECOND, _COUNT), (connections.CPU, _US), (connections.TIME, _US)]),
     ("Time in HOLD", _COLUMNS[1:3], None, [(row, _US) for row in connections.HOLD.values()]),
@@ -30,8 +32,6 @@ def _shown(value, unit):
         return f"{value / 2**20:.1f} MiB"
     if unit == _COUNT:
         return f"{value:,.0f}"
-    if unit == "objects":
-        return f"{value:.2f}"
     return f"{value:,.0f} {unit}" if value >= 100 else f"{value:.1f} {unit}"
 
 
@@ -94,9 +94,11 @@ def _program(rounds):
 
 def markdown(results, programs, facts, command, sizes):
     quick = "" if sizes.rounds >= 5 else " Too few rounds for figures: this shows only that everything runs."
+    beside = f" The machine's own load beside the measurement: {statistics.median(results.own_load):.2f} cores." \
+        if results.own_load else ""
     out = (f"`{command}` on {facts['date']}: kernel {facts['kernel']}, {facts['cores']} cores ({facts['processor']}), "
            f"{facts['memory']}, Debian {facts['debian']}. Medians of {sizes.rounds} rounds; in brackets the median of "
-           f"the ratios to the first column, each within one round.{quick}\n\n")
+           f"the ratios to the first column, each within one round.{quick}{beside}\n\n")
     out += _aims(results)
     out += "".join(_table(*table, results) for table in _TABLES)
     return out + _program(programs)

@@ -15,14 +15,15 @@ BROKERS = 4
 CLIENT_ADDRESSES = 2
 _SOURCES = pathlib.Path(__file__).resolve().parent.parent / "load"
 _CXX = ["g++", "-std=c++23", "-O2", "-Wall", "-Wextra", "-Wshadow", "-Wconversion", "-Wsign-conversion", "-Werror",
-        "-I", load.SOURCES]
+        "-I", load.SOURCES, "-I", _SOURCES.parents[2] / "include"]
+_WITH_BPF = ("map_fill", "packet_rig")
 
 
 def build_tools(folder):
     """Compiles the load tools and the BPF object of the packet measure into `folder`."""
     folder.mkdir(parents=True, exist_ok=True)
     for source in sorted(_SOURCES.glob("*.cpp")):
-        run(*_CXX, source, "-o", folder / source.stem, *(["-lbpf"] if source.stem == "packet_rig" else []),
+        run(*_CXX, source, "-o", folder / source.stem, *(["-lbpf"] if source.stem in _WITH_BPF else []),
             timeout=300)
     triplet = run("g++", "-print-multiarch").stdout.strip()
     run("clang-19", "-target", "bpf", "-O2", "-g", "-Wall", "-Werror", "-I", f"/usr/include/{triplet}", "-c",

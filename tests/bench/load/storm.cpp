@@ -45,7 +45,7 @@ class Storm {
         const BusyTime time;
         for (Attempt& attempt : attempts_) start(attempt);
         while (under_way_ > 0) turn();
-        report(time.seconds(), time.busy() - idle * time.seconds());
+        report(time.seconds(), idle, time.busy() - idle * time.seconds());
     }
 
   private:
@@ -118,7 +118,7 @@ class Storm {
             if (attempt.fd.open() && now() - attempt.begin > patience) finish(attempt, false);
     }
 
-    void report(double seconds, double busy) {
+    void report(double seconds, double idle, double busy) {
         std::sort(times_.begin(), times_.end());
         const auto quantile = [this](double share) {
             return times_.empty()
@@ -128,8 +128,8 @@ class Storm {
         const double served = static_cast<double>(times_.size());
         std::printf(
             "{\"served\":%zu,\"failed\":%lu,\"seconds\":%.4f,\"per_second\":%.1f,\"p50\":%ld,\"p99\":%ld,"
-            "\"busy_seconds\":%.4f,\"cpu_us\":%.3f}\n",
-            times_.size(), failed_, seconds, served / seconds, quantile(0.5), quantile(0.99), busy,
+            "\"idle_load\":%.4f,\"busy_seconds\":%.4f,\"cpu_us\":%.3f}\n",
+            times_.size(), failed_, seconds, served / seconds, quantile(0.5), quantile(0.99), idle, busy,
             served == 0 ? 0 : busy * 1e6 / served);
     }
 
