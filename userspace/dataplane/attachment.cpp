@@ -6,6 +6,8 @@
 
 #include <cstring>
 
+#include "dataplane/xdp_dispatcher.h"
+
 namespace limpet::dataplane {
 namespace {
 
@@ -39,36 +41,68 @@ int attach_tc(const Interface& interface, bpf_tc_attach_point point, int program
     return bpf_tc_attach(&hook, &options);
 }
 
-std::uint32_t xdp_program(const Interface& interface) {
-    bpf_xdp_query_opts query{};
-    query.sz = sizeof query;
-    return bpf_xdp_query(static_cast<int>(interface.index), XDP_FLAGS_DRV_MODE, &query) == 0
-               ? query.drv_prog_id
-               : 0;
-}
-
-/// 0, or a negative errno. Replaces a program of ours, never somebody else's.
-int attach_xdp(const Interface& interface, int program) {
-    const auto current = xdp_program(interface);
+/// 0, or a negative errno. Replaces a program of ours atomically, never somebody else's.
+int attach_directly(const Interface& interface, const XdpState& current, int program) {
     bpf_xdp_attach_opts options{};
     options.sz = sizeof options;
     const auto index = static_cast<int>(interface.index);
-    if (current == 0)
+    if (current.holder == XdpHolder::nobody)
         return bpf_xdp_attach(index, program, XDP_FLAGS_DRV_MODE | XDP_FLAGS_UPDATE_IF_NOEXIST, nullptr);
-    if (program_name(current) != "limpet_xdp") return -EBUSY;
-    const Fd old(bpf_prog_get_fd_by_id(current));
+    if (current.holder != XdpHolder::ours) return -EBUSY;
+    const Fd old(bpf_prog_get_fd_by_id(current.program));
     options.old_prog_fd = old.get();
     return bpf_xdp_attach(index, program, XDP_FLAGS_DRV_MODE | XDP_FLAGS_REPLACE, &options);
 }
 
-void detach_xdp(const Interface& interface) {
-    const auto current = xdp_program(interface);
-    if (current == 0 || program_name(current) != "limpet_xdp") return;
-    const Fd old(bpf_prog_get_fd_by_id(current));
+void detach_directly(const Interface& interface, std::uint32_t program) {
+    const Fd old(bpf_prog_get_fd_by_id(program));
     bpf_xdp_attach_opts options{};
     options.sz = sizeof options;
     options.old_prog_fd = old.get();
     bpf_xdp_detach(static_cast<int>(interface.index), XDP_FLAGS_DRV_MODE | XDP_FLAGS_REPLACE, &options);
+}
+
+void detach_xdp(const Interface& interface) {
+    const auto state = xdp_state(interface);
+    if (state.holder == XdpHolder::ours) detach_directly(interface, state.program);
+    if (state.holder == XdpHolder::dispatcher && state.has_ours) leave_dispatcher(interface);
+}
+
+std::string forwarding_note(const Interface& interface) {
+    if (interface.forwarding) return {};
+    return "IP forwarding is off: XDP leaves its packets to TC (sysctl net.ipv4.conf." + interface.name +
+           ".forwarding=1 and the IPv6 one let XDP do it)";
+}
+
+/// Through the dispatcher where there can be one. A program of ours that an earlier daemon attached directly
+/// is replaced directly: there is no atomic way from it to a dispatcher, and a hook that is empty for a
+/// moment makes some devices reset their queues. (Nothing would be lost but speed: TC is always attached
+/// behind XDP and does everything that XDP does, so no packet of a flow reaches the host's TCP in between.)
+void attach_xdp(const Interface& interface, const BpfObject& object, InterfaceView& view) {
+    const auto current = xdp_state(interface);
+    const bool joinable = current.holder == XdpHolder::nobody || current.holder == XdpHolder::dispatcher;
+    std::string refused;
+    if (joinable && dispatcher_usable()) {
+        if (const auto joined = join_dispatcher(interface, object); !joined) refused = joined.error().line();
+        const auto now = xdp_state(interface);  // libxdp may have attached it alone
+        view.dispatcher = now.holder == XdpHolder::dispatcher && now.has_ours;
+        if (now.has_ours) {
+            view.mode = Mode::xdp;
+            view.note = refused.empty() ? forwarding_note(interface) : refused;
+            return;
+        }
+    }
+    const int error = attach_directly(interface, xdp_state(interface), object.program("limpet_xdp"));
+    if (error == 0) {
+        view.mode = Mode::xdp;
+        view.note = forwarding_note(interface);
+    } else if (!refused.empty()) {
+        view.note = refused + ": TC does all the work";
+    } else if (error == -EBUSY || error == -EEXIST) {
+        view.note = "another XDP program is attached: TC does all the work";
+    } else {
+        view.note = std::string("no native XDP (") + std::strerror(-error) + "): TC does all the work";
+    }
 }
 
 }  // namespace
@@ -94,17 +128,7 @@ InterfaceView attach(const Interface& interface, Mode mode, const BpfObject& obj
         detach_xdp(interface);
         return view;
     }
-    error = attach_xdp(interface, object.program("limpet_xdp"));
-    if (error == 0) {
-        view.mode = Mode::xdp;
-        if (!interface.forwarding)
-            view.note = "IP forwarding is off: XDP leaves its packets to TC (sysctl net.ipv4.conf." +
-                        interface.name + ".forwarding=1 and the IPv6 one let XDP do it)";
-    } else if (error == -EBUSY || error == -EEXIST) {
-        view.note = "another XDP program is attached: TC does all the work";
-    } else {
-        view.note = std::string("no native XDP (") + std::strerror(-error) + "): TC does all the work";
-    }
+    attach_xdp(interface, object, view);
     return view;
 }
 

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Programs on interfaces: attached by netlink, so that they outlive the daemon and its mount namespace, and
-// replaced atomically.
+// Programs on interfaces: TC by netlink; XDP through libxdp's dispatcher where there can be one, otherwise by
+// netlink too. They outlive the daemon and are replaced without a gap.
 #pragma once
 
 #include <cstdint>

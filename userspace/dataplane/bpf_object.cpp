@@ -49,13 +49,20 @@ std::string advice_for(int number) {
 
 }  // namespace
 
-Result<BpfObject> BpfObject::load(std::uint32_t max_flows, const MapSet& adopted) {
-    BpfObject loaded;
+Result<BpfObjectPointer> open_embedded() {
     DECLARE_LIBBPF_OPTS(bpf_object_open_opts, options, .object_name = "limpet");
     const auto size = static_cast<std::size_t>(limpet_limpet_bpf_end - limpet_limpet_bpf_begin);
-    bpf_object* object = bpf_object__open_mem(limpet_limpet_bpf_begin, size, &options);
-    if (object == nullptr) return fail_errno("opening the embedded BPF programs", errno);
-    loaded.object_.reset(object);
+    BpfObjectPointer object(bpf_object__open_mem(limpet_limpet_bpf_begin, size, &options));
+    if (!object) return fail_errno("opening the embedded BPF programs", errno);
+    return object;
+}
+
+Result<BpfObject> BpfObject::load(std::uint32_t max_flows, const MapSet& adopted) {
+    BpfObject loaded;
+    auto opened = open_embedded();
+    if (!opened) return std::unexpected(opened.error());
+    loaded.object_ = std::move(*opened);
+    bpf_object* object = loaded.object_.get();
     bpf_map* map = nullptr;
     bpf_object__for_each_map(map, object) {
         const std::string name = bpf_map__name(map);

@@ -26,6 +26,11 @@ struct ObjectCloser {
     void operator()(bpf_object* object) const { bpf_object__close(object); }
 };
 
+using BpfObjectPointer = std::unique_ptr<bpf_object, ObjectCloser>;
+
+/// The embedded object, opened and not loaded.
+[[nodiscard]] Result<BpfObjectPointer> open_embedded();
+
 /// The loaded programs and maps of this daemon.
 class BpfObject {
   public:
@@ -36,7 +41,7 @@ class BpfObject {
     [[nodiscard]] int map(const char* name) const;
 
   private:
-    std::unique_ptr<bpf_object, ObjectCloser> object_;
+    BpfObjectPointer object_;
 };
 
 /// The lasting maps that a program uses, by name; empty when it is not one of ours.

@@ -12,6 +12,7 @@
 #include "dataplane/dataplane.h"
 #include "dataplane/device_features.h"
 #include "dataplane/interfaces.h"
+#include "dataplane/xdp_dispatcher.h"
 
 namespace limpet::dataplane {
 namespace {
@@ -41,12 +42,13 @@ Feature tls_feature() {
     return feature;
 }
 
-/// libxdp's dispatcher lets several XDP programs share a device; it needs programs that replace a function.
+/// libxdp's dispatcher lets several XDP programs share a device.
 Feature dispatcher_feature() {
-    Feature feature{"dispatcher", false, "several XDP programs on one device (libxdp)"};
-    feature.available = libbpf_probe_bpf_prog_type(BPF_PROG_TYPE_EXT, nullptr) == 1;
-    if (!feature.available)
-        feature.detail = "the kernel refuses programs of type EXT: one XDP program a device";
+    Feature feature{"dispatcher", true, "several XDP programs on one device (libxdp)"};
+    if (const auto usable = dispatcher_usable(); !usable) {
+        feature.available = false;
+        feature.detail = usable.error().line() + ": one XDP program a device";
+    }
     return feature;
 }
 
