@@ -34,7 +34,9 @@ std::uint32_t capacity(int map) {
 /// next packet of each flow.
 template <class Key, class Value>
 Result<Fd> migrate(const Fd& old, const char* name, std::uint32_t entries) {
-    DECLARE_LIBBPF_OPTS(bpf_map_create_opts, options, .map_flags = BPF_F_NO_PREALLOC);
+    bpf_map_create_opts options{};
+    options.sz = sizeof options;
+    options.map_flags = BPF_F_NO_PREALLOC;
     bpf_map_info info{};
     std::uint32_t length = sizeof info;
     if (bpf_obj_get_info_by_fd(old.get(), &info, &length) != 0)

@@ -90,8 +90,10 @@ bool FlowMaps::renew(const FlowKey& key, std::uint8_t flags, std::uint32_t& gene
 }
 
 Result<void> FlowMaps::run(limpet_command& command) const {
-    DECLARE_LIBBPF_OPTS(bpf_test_run_opts, options, .data_in = &command, .data_out = &command,
-                        .data_size_in = sizeof command, .data_size_out = sizeof command);
+    bpf_test_run_opts options{};
+    options.sz = sizeof options;
+    options.data_in = options.data_out = &command;
+    options.data_size_in = options.data_size_out = sizeof command;
     if (bpf_prog_test_run_opts(transition_, &options) != 0)
         return fail_errno("changing the state of a flow", errno);
     if (options.retval != 0) return fail("changing the state of a flow: the program refused the command");
