@@ -83,6 +83,16 @@ int keep_event(void* context, void* data, std::size_t size) {
     return 0;
 }
 
+bpf_test_run_opts test_run_options(const packet::Bytes& in, packet::Bytes& out) {
+    bpf_test_run_opts options{};
+    options.sz = sizeof options;
+    options.data_in = in.data();
+    options.data_size_in = static_cast<std::uint32_t>(in.size());
+    options.data_out = out.data();
+    options.data_size_out = static_cast<std::uint32_t>(out.size());
+    return options;
+}
+
 std::uint16_t next_port() {
     static std::uint16_t port = 20'000;
     return port++;
@@ -146,10 +156,9 @@ Outcome World::run(Program program, const packet::Bytes& frame, int interface_in
     xdp_md context{};
     context.data_end = static_cast<std::uint32_t>(frame.size());
     context.ingress_ifindex = static_cast<std::uint32_t>(interface_index);
-    DECLARE_LIBBPF_OPTS(bpf_test_run_opts, options, .data_in = frame.data(), .data_out = outcome.frame.data(),
-                        .data_size_in = static_cast<std::uint32_t>(frame.size()),
-                        .data_size_out = static_cast<std::uint32_t>(outcome.frame.size()), .ctx_in = &context,
-                        .ctx_size_in = sizeof context);
+    auto options = test_run_options(frame, outcome.frame);
+    options.ctx_in = &context;
+    options.ctx_size_in = sizeof context;
     if (bpf_prog_test_run_opts(object_->program("limpet_xdp"), &options) != 0) outcome.error = errno;
     outcome.frame.resize(options.data_size_out);
     outcome.verdict = verdict_of(program, options.retval);
@@ -164,11 +173,12 @@ Outcome World::run_tc(int program, const packet::Bytes& frame, int interface_ind
     context.ifindex = static_cast<std::uint32_t>(interface_index);
     context.mark = mark;
     __sk_buff after{};
-    DECLARE_LIBBPF_OPTS(bpf_test_run_opts, options, .data_in = frame.data(), .data_out = outcome.frame.data(),
-                        .data_size_in = static_cast<std::uint32_t>(frame.size()),
-                        .data_size_out = static_cast<std::uint32_t>(outcome.frame.size()), .ctx_in = &context,
-                        .ctx_out = &after, .ctx_size_in = sizeof context, .ctx_size_out = sizeof after,
-                        .flags = flags);
+    auto options = test_run_options(frame, outcome.frame);
+    options.ctx_in = &context;
+    options.ctx_size_in = sizeof context;
+    options.ctx_out = &after;
+    options.ctx_size_out = sizeof after;
+    options.flags = flags;
     if (bpf_prog_test_run_opts(program, &options) != 0) outcome.error = errno;
     outcome.frame.resize(options.data_size_out);
     outcome.verdict = verdict_of(Program::tc, options.retval);
