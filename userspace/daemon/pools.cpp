@@ -113,8 +113,8 @@ std::optional<Pools::Owner> Pools::owner(const Endpoint& listener, const Endpoin
     return std::nullopt;
 }
 
-void Pools::adopt(const dataplane::Dataplane& dataplane) {
-    dataplane.for_each_flow([this](const dataplane::FlowView& flow) {
+void Pools::adopt(const std::function<void(const Visitor&)>& walk) {
+    walk([this](const dataplane::FlowView& flow) {
         const std::lock_guard lock(mutex_);
         begin(flow);
         return true;

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <map>
 #include <memory>
 #include <mutex>
@@ -39,7 +40,9 @@ class Pools {
 
     /// Flows of an earlier daemon are counted and remembered as if they had begun here. Flow ends that are
     /// reported meanwhile wait until the walk is over.
-    void adopt(const dataplane::Dataplane& dataplane);
+    using Visitor = std::function<bool(const dataplane::FlowView&)>;
+    void adopt(const std::function<void(const Visitor&)>& walk);
+    /// How many there were; after the walk.
     [[nodiscard]] std::size_t adopted() const { return adopted_count_; }
     /// A spliced connection has ended: its broker has one less, and the client's memory begins to age.
     void flow_ended(const dataplane::FlowEnd& end);

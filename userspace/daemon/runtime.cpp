@@ -20,6 +20,11 @@ using Clock = std::chrono::steady_clock;
 // much longer, so that a dead broker is not announced every two seconds.
 constexpr std::chrono::seconds quiet_before_back{5};
 
+void log_listener(const config::Listener& listener) {
+    spdlog::info("listener {} on {}: {} to pool {}", listener.name, listener.address.text(),
+                 protocol_name(listener.protocol), listener.pool);
+}
+
 }  // namespace
 
 Runtime::Runtime(config::Config config, std::string config_path, bool flush)
@@ -42,7 +47,7 @@ Result<void> Runtime::start() {
     pools_ = std::make_unique<Pools>(dataplane_->hash_seed());
     pools_->apply(config_, prepare_pools(config_));
     dataplane_->on_flow_end([this](const dataplane::FlowEnd& end) { pools_->flow_ended(end); });
-    pools_->adopt(*dataplane_);
+    pools_->adopt([this](const Pools::Visitor& visit) { dataplane_->for_each_flow(visit); });
     log_start();
     workers_ = std::make_unique<session::Workers>(*dataplane_, session_options(config_));
     if (auto opened = open_listeners(config_.listeners, prepare_pools(config_)); !opened) {
@@ -51,6 +56,7 @@ Result<void> Runtime::start() {
         if (dataplane_->flow_count() == 0) dataplane_->detach();
         return opened;
     }
+    for (const auto& listener : config_.listeners) log_listener(listener);
     ready_ = true;
     spdlog::info("ready: {} workers, data path {}", worker_count(config_),
                  dataplane::mode_name(dataplane_->mode()));
@@ -92,8 +98,6 @@ Result<void> Runtime::open_listeners(const std::vector<config::Listener>& listen
             return std::unexpected(result.error());
         }
         opened.push_back(*result);
-        spdlog::info("listener {} on {}: {} to pool {}", listener.name, result->text(),
-                     protocol_name(listener.protocol), listener.pool);
     }
     return {};
 }
@@ -141,6 +145,7 @@ Result<void> Runtime::apply(const config::Config& fresh) {
     for (const auto& listener : fresh.listeners)
         (has(config_.listeners, listener.address) ? kept : added).push_back(listener);
     if (auto opened = open_listeners(added, pools); !opened) return opened;
+    for (const auto& listener : added) log_listener(listener);
     pools_->apply(fresh, pools);
     if (auto replaced = open_listeners(kept, pools); !replaced) return replaced;
     for (const auto& listener : config_.listeners) {

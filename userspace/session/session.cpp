@@ -2,6 +2,7 @@
 // The story, from accept to the end; the chapter that finds a broker is in reach_broker.cpp.
 #include "session/session.h"
 
+#include <poll.h>
 #include <spdlog/spdlog.h>
 #include <sys/socket.h>
 
@@ -24,6 +25,12 @@ constexpr std::size_t most_lingered = 16 * 1024 * 1024;
 
 mqtt::Bytes view(const std::vector<std::uint8_t>& bytes) {
     return {bytes.data(), bytes.size()};
+}
+
+/// Whether the peer has sent FIN or RST, read or not.
+bool half_closed(int socket) {
+    pollfd asked{socket, POLLRDHUP, 0};
+    return ::poll(&asked, 1, 0) == 1;
 }
 
 /// Limpet's refusal for a CONNECT that is wrong; nothing where the client is no MQTT client.
@@ -168,7 +175,8 @@ Session::Departure Session::leave(Clock::time_point& wake_at) {
     const bool idle = to_broker_.idle() && to_client_.idle();
     const auto step = connection_->step(client_.native_handle(), broker_.native_handle(), idle, facts);
     if (step.kind == handoff::Step::Kind::relay) {
-        stay(step.reason);
+        const bool ending = half_closed(client_.native_handle()) || half_closed(broker_.native_handle());
+        stay(ending ? LIMPET_REASON_NONE : step.reason);
         return Departure::later;
     }
     if (step.kind == handoff::Step::Kind::again) {

@@ -45,6 +45,7 @@ struct Shared {
     const Options options;
     DescriptorGate gate;
     std::atomic<Clock::rep> last_pause_line{0};
+    std::atomic<Clock::rep> last_room{0};  ///< when descriptors were last seen to have come back
 };
 
 class Worker {
@@ -172,12 +173,20 @@ Awaitable<void> Worker::pause(std::shared_ptr<Door> door) {
     shared_.dataplane.count(LIMPET_REASON_ACCEPT_PAUSED);
     log_pause(*door);
     const auto since = Clock::now();
-    do {
+    for (;;) {
         co_await sleep(door, pause_step);
-        if (Clock::now() - since < shared_.options.pause_patience) continue;
+        if (door->closed) co_return;
+        const auto now = Clock::now();
+        if (shared_.gate.has_room(grace())) {
+            shared_.last_room = now.time_since_epoch().count();
+            co_return;
+        }
+        // Another worker may have taken the room that there was: then things are moving.
+        const auto last_room = Clock::time_point(Clock::duration(shared_.last_room.load()));
+        if (now - std::max(since, last_room) < shared_.options.pause_patience) continue;
         for (int let_in = 0; let_in < accepts_per_turn && shared_.gate.can_refuse(grace()); ++let_in)
-            if (door->closed || accept_one(*door, true) != Accepted::client) break;
-    } while (!door->closed && !shared_.gate.has_room(grace()));
+            if (accept_one(*door, true) != Accepted::client) break;
+    }
 }
 
 Awaitable<void> Worker::sleep(std::shared_ptr<Door> door, std::chrono::milliseconds time) {
