@@ -96,7 +96,7 @@ class Peer {
     void work() {
         const std::int64_t time = now();
         if (end_ == End::none && time - last_byte_ > connection_limit)
-            stop(End::hung, "no byte for a minute");
+            stop(End::hung, "no byte for half a minute");
         while (end_ == End::none && time >= next_write_) {
             if (pending_.empty() && !prepare()) return finish(time);
             const ssize_t count = send(fd_.get(), pending_.data(), pending_.size(), MSG_NOSIGNAL);
