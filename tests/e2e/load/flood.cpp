@@ -25,7 +25,7 @@ namespace {
 using namespace load;
 
 constexpr std::int64_t connection_limit =
-    60'000'000;  ///< microseconds without a byte until it counts as hung
+    30'000'000;  ///< microseconds without a byte until it counts as hung
 constexpr std::size_t largest_chunk = 1400;
 constexpr std::size_t burst_chunk = 65536;
 
