@@ -44,6 +44,8 @@ class Memory(Measure):
         if contender.name == "plain":
             self._plain[number] = kernel
             return self._fill(site, number, results)
+        if number not in self._plain:
+            raise LabError("plain forwarding was not measured in this round")
         kernel -= self._plain[number]
         results.add(FIXED, contender.name, number, fixed)
         results.add(PROCESS, contender.name, number, process)

@@ -72,24 +72,24 @@ def _aims(results):
     return "### Aims\n\n" + _line(["figure", "mode", "aim", "measured", ""]) + _line(["---"] * 3 + ["---:", "---"]) + out + "\n"
 
 
-def _program(rounds):
-    """Lines of JSON of one shape each become rows; numbers are medians over the rounds."""
-    if not rounds:
+def _program(lines):
+    """Lines of JSON with the same keys are the rows of one table."""
+    tables = {}
+    for line in lines:
+        tables.setdefault(tuple(line), []).append(line)
+    out = "### Programs (BPF_PROG_RUN)\n\n" if tables else ""
+    for keys, rows in tables.items():
+        out += _line([key.replace("_", " ") for key in keys])
+        out += _line(["---" if isinstance(rows[0][key], str) else "---:" for key in keys])
+        out += "".join(_line([value if isinstance(value, str) else f"{value:,.0f}" for value in row.values()])
+                       for row in rows) + "\n"
+    return out
+
+
+def _failures(results):
+    if not results.failures:
         return ""
-    names, fields = [], []
-    for line in rounds[0]:
-        names += [key for key, value in line.items() if isinstance(value, str) and key not in names]
-        fields += [key for key, value in line.items() if not isinstance(value, str) and key not in fields]
-    out = "### Programs (BPF_PROG_RUN)\n\n" + _line(names + [field.replace("_", " ") for field in fields])
-    out += _line(["---"] * len(names) + ["---:"] * len(fields))
-    for index, line in enumerate(rounds[0]):
-        cells = [line.get(name, "") for name in names]
-        for field in fields:
-            values = sorted(each[index][field] for each in rounds if index < len(each) and field in each[index])
-            value = values[len(values) // 2] if values else None
-            cells.append("-" if value is None else f"{value:,.1f}" if isinstance(value, float) else f"{value:,}")
-        out += _line(cells)
-    return out + "\n"
+    return "### What failed\n\n" + "".join(f"- {text}\n" for text in results.failures) + "\n"
 
 
 def markdown(results, programs, facts, command, sizes):
@@ -101,4 +101,4 @@ def markdown(results, programs, facts, command, sizes):
            f"the ratios to the first column, each within one round.{quick}{beside}\n\n")
     out += _aims(results)
     out += "".join(_table(*table, results) for table in _TABLES)
-    return out + _program(programs)
+    return out + _program(programs) + _failures(results)

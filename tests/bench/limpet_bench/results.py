@@ -10,6 +10,7 @@ class Results:
     def __init__(self):
         self._values = collections.defaultdict(dict)
         self.notes = collections.defaultdict(set)   # row -> remarks
+        self.failures = []                          # what could not be measured, and why
         self.own_load = []                          # cores that the machine was busy with beside us, as seen
 
     def add(self, row, contender, number, value):
@@ -35,7 +36,7 @@ class Results:
         return statistics.median(ratios) if ratios else None
 
     def as_json(self):
-        return {"own_load": self.own_load,
+        return {"own_load": self.own_load, "failures": self.failures,
                 "values": [{"row": row, "contender": contender, "rounds": [values[key] for key in sorted(values)]}
                            for (row, contender), values in self._values.items()],
                 "notes": {row: sorted(notes) for row, notes in self.notes.items()}}

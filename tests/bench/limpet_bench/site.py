@@ -67,7 +67,10 @@ class Site:
 
     def inside(self, where, *command, **options):
         """Runs a command in the namespace of 'clients', 'gateway' or 'broker'."""
-        return run("ip", "netns", "exec", getattr(self.topology, where), *command, **options)
+        try:
+            return run("ip", "netns", "exec", getattr(self.topology, where), *command, **options)
+        except subprocess.TimeoutExpired as late:
+            raise LabError(f"{' '.join(map(str, command))}: no end within {late.timeout:g} s") from None
 
     def brokers(self, port=PORT):
         """ADDR:PORT of every broker."""
@@ -88,10 +91,7 @@ class Site:
     def tool(self, program, seconds=60, where="clients", **options):
         """Runs a load tool to its end and returns what it says."""
         words = [word for key, value in options.items() for word in (f"--{key.replace('_', '-')}", value)]
-        try:
-            return json.loads(self.inside(where, self.tools / program, *words, timeout=seconds).stdout)
-        except subprocess.TimeoutExpired:
-            raise LabError(f"{program} {words}: no end within {seconds} s") from None
+        return json.loads(self.inside(where, self.tools / program, *words, timeout=seconds).stdout)
 
     def attendant(self, where, program, *arguments):
         """Starts a tool that stays and does what its standard input says."""
