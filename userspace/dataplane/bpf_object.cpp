@@ -50,7 +50,9 @@ std::string advice_for(int number) {
 }  // namespace
 
 Result<BpfObjectPointer> open_embedded() {
-    DECLARE_LIBBPF_OPTS(bpf_object_open_opts, options, .object_name = "limpet");
+    bpf_object_open_opts options{};
+    options.sz = sizeof options;
+    options.object_name = "limpet";
     const auto size = static_cast<std::size_t>(limpet_limpet_bpf_end - limpet_limpet_bpf_begin);
     BpfObjectPointer object(bpf_object__open_mem(limpet_limpet_bpf_begin, size, &options));
     if (!object) return fail_errno("opening the embedded BPF programs", errno);
@@ -82,6 +84,9 @@ Result<BpfObject> BpfObject::load(std::uint32_t max_flows, const MapSet& adopted
     }
     if (const int error = bpf_object__load(object); error != 0)
         return fail_errno("loading the BPF programs", -error, advice_for(-error));
+    // The settings are the daemon's alone; bound to a program that lasts they last with the flows, pins or not.
+    if (bpf_prog_bind_map(loaded.program("limpet_ingress"), loaded.map("limpet_setting"), nullptr) != 0)
+        return fail_errno("binding the settings to the data path", errno);
     return loaded;
 }
 
