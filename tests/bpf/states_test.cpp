@@ -247,6 +247,9 @@ TEST_P(States, active_notes_what_it_forwards) {
         packet.payload = Bytes(50, 1);
         packet.acknowledgement = 5400;
         packet.options = stamps(40'077);
+        const auto activated = flow.client_entry().tick;
+        while (dataplane::tick_now() <= activated + 1) {  // some 30 ms, until the clock has moved
+        }
         const auto earliest = dataplane::tick_now();
         ASSERT_EQ(flow.client_sends(program, packet).verdict, Verdict::redirect);
         packet.sequence = 400;

@@ -215,6 +215,13 @@ TEST_P(Transitions, renew_forgets_the_old_connection) {
     EXPECT_EQ(entry.packets, 0U);
     EXPECT_EQ(entry.close_reason, LIMPET_REASON_NONE);
     EXPECT_EQ(entry.created, generation);
+    ASSERT_TRUE(world().maps().retire(flow.client_key, 0, LIMPET_REASON_NONE));
+    auto order = flow.command(LIMPET_OPERATION_RENEW);
+    order.leg[1].present = 0;
+    order.leg[0].flags = LIMPET_FLOW_CLIENT_LEG;
+    order.leg[0].created = 77;
+    ASSERT_TRUE(world().maps().run(order));
+    EXPECT_EQ(flow.client_entry().created, 77U) << "who ends the old connection must not end the new one";
     auto packet = flow.from_client();
     packet.flags = syn;
     packet.sequence = 17;

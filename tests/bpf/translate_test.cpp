@@ -177,6 +177,8 @@ TEST_P(Translation, leaves_odd_layouts_to_tc_which_moves_them) {
                true),
         layout("SACK behind one NOP", join({option::nop(1), block, option::nop(1)}),
                join({option::nop(1), moved_block, option::nop(1)}), true),
+        layout("four blocks behind one NOP", join({option::nop(1), option::sack(blocks(4)), option::nop(5)}),
+               join({option::nop(1), option::sack(blocks(4, ack_delta)), option::nop(5)}), true),
         layout("SACK before timestamps", join({option::nop(2), block, option::nop(2), stamp}),
                join({option::nop(2), moved_block, option::nop(2), moved}), true),
         layout("timestamps and SACK without NOPs", join({stamp, block}), join({moved, moved_block}), true),
@@ -224,6 +226,12 @@ TEST_P(Translation, moves_the_echo_only_with_ack) {
         packet.options = stamps(1, 2);
     };
     check({"RFC 7323 3.2: TSecr is valid only with ACK", usual, no_ack, with(stamps(1 + tsval_delta, 2))});
+    const auto odd_no_ack = [&](Packet& packet) {
+        no_ack(packet);
+        packet.options = join({option::timestamps(1, 2), option::nop(2)});
+    };
+    check({"in an odd layout as well", usual, odd_no_ack,
+           with(join({option::timestamps(1 + tsval_delta, 2), option::nop(2)})), true});
 }
 
 TEST_P(Translation, reads_windows_in_the_scale_of_each_leg) {
