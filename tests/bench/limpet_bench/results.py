@@ -32,7 +32,7 @@ class Results:
     def ratio(self, row, contender, base):
         """The median over the rounds of contender / base, both of the same round."""
         mine, other = self._values.get((row, contender), {}), self._values.get((row, base), {})
-        ratios = [mine[number] / other[number] for number in mine if other.get(number)]
+        ratios = [mine[number] / other[number] for number in mine if other.get(number, 0) > 0]
         return statistics.median(ratios) if ratios else None
 
     def as_json(self):
