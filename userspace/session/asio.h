@@ -7,6 +7,12 @@
 #include <optional>
 #include <utility>
 
+// g++ 12 takes a coroutine frame's operator delete for one that does not belong to its operator new, in
+// builds with sanitizers. Both are Asio's own pair.
+#if defined(__GNUC__) && !defined(__clang__)
+#pragma GCC diagnostic ignored "-Wmismatched-new-delete"
+#endif
+
 namespace limpet::session {
 
 using Clock = std::chrono::steady_clock;
