@@ -34,7 +34,7 @@ std::uint32_t capacity(int map) {
 /// next packet of each flow.
 template <class Key, class Value>
 Result<Fd> migrate(const Fd& old, const char* name, std::uint32_t entries) {
-    bpf_map_create_opts options{};
+    auto options = bpf_map_create_opts();
     options.sz = sizeof options;
     options.map_flags = BPF_F_NO_PREALLOC;
     bpf_map_info info{};

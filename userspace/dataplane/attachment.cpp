@@ -16,7 +16,7 @@ constexpr std::uint32_t tc_handle = 0x4c;
 constexpr std::uint32_t tc_priority = 76;
 
 bpf_tc_hook hook_on(const Interface& interface, bpf_tc_attach_point point) {
-    bpf_tc_hook hook{};
+    auto hook = bpf_tc_hook();  // not {}: libbpf refuses padding that is not zero
     hook.sz = sizeof hook;
     hook.ifindex = static_cast<int>(interface.index);
     hook.attach_point = point;
@@ -24,7 +24,7 @@ bpf_tc_hook hook_on(const Interface& interface, bpf_tc_attach_point point) {
 }
 
 bpf_tc_opts our_filter() {
-    bpf_tc_opts options{};
+    auto options = bpf_tc_opts();
     options.sz = sizeof options;
     options.handle = tc_handle;
     options.priority = tc_priority;
@@ -43,7 +43,7 @@ int attach_tc(const Interface& interface, bpf_tc_attach_point point, int program
 
 /// 0, or a negative errno. Replaces a program of ours atomically, never somebody else's.
 int attach_directly(const Interface& interface, const XdpState& current, int program) {
-    bpf_xdp_attach_opts options{};
+    auto options = bpf_xdp_attach_opts();
     options.sz = sizeof options;
     const auto index = static_cast<int>(interface.index);
     if (current.holder == XdpHolder::nobody)
@@ -56,7 +56,7 @@ int attach_directly(const Interface& interface, const XdpState& current, int pro
 
 void detach_directly(const Interface& interface, std::uint32_t program) {
     const Fd old(bpf_prog_get_fd_by_id(program));
-    bpf_xdp_attach_opts options{};
+    auto options = bpf_xdp_attach_opts();
     options.sz = sizeof options;
     options.old_prog_fd = old.get();
     bpf_xdp_detach(static_cast<int>(interface.index), XDP_FLAGS_DRV_MODE | XDP_FLAGS_REPLACE, &options);

@@ -50,7 +50,7 @@ std::string advice_for(int number) {
 }  // namespace
 
 Result<BpfObjectPointer> open_embedded() {
-    bpf_object_open_opts options{};
+    auto options = bpf_object_open_opts();
     options.sz = sizeof options;
     options.object_name = "limpet";
     const auto size = static_cast<std::size_t>(limpet_limpet_bpf_end - limpet_limpet_bpf_begin);

@@ -90,7 +90,7 @@ bool FlowMaps::renew(const FlowKey& key, std::uint8_t flags, std::uint32_t& gene
 }
 
 Result<void> FlowMaps::run(limpet_command& command) const {
-    bpf_test_run_opts options{};
+    auto options = bpf_test_run_opts();
     options.sz = sizeof options;
     options.data_in = options.data_out = &command;
     options.data_size_in = options.data_size_out = sizeof command;

@@ -77,7 +77,7 @@ Result<void> lasting_pins() {
 
 /// The small program that comes with libxdp, alone in its object.
 XdpProgram small_program() {
-    xdp_program_opts options{};
+    auto options = xdp_program_opts();
     options.sz = sizeof options;
     options.prog_name = "xdp_pass";
     options.find_filename = dispatcher_file;
@@ -159,7 +159,7 @@ Result<void> dispatcher_usable() {
 
 XdpState xdp_state(const Interface& interface) {
     XdpState state;
-    bpf_xdp_query_opts query{};
+    auto query = bpf_xdp_query_opts();
     query.sz = sizeof query;
     if (bpf_xdp_query(static_cast<int>(interface.index), XDP_FLAGS_DRV_MODE, &query) != 0) return state;
     state.program = query.drv_prog_id;
@@ -186,7 +186,7 @@ Result<void> join_dispatcher(const Interface& interface, const BpfObject& object
     if (const auto programs = programs_on(interface)) earlier = ours_among(programs);
     const auto second = second_object(object);
     if (!second) return std::unexpected(second.error());
-    xdp_program_opts options{};
+    auto options = xdp_program_opts();
     options.sz = sizeof options;
     options.obj = second->get();
     options.prog_name = our_program;
