@@ -127,7 +127,7 @@ void run_once(Case& of, std::uint32_t interface) {
     xdp_context.ingress_ifindex = interface;
     __sk_buff tc_context{};
     tc_context.ifindex = interface;
-    bpf_test_run_opts options{};
+    auto options = bpf_test_run_opts();
     options.sz = sizeof options;
     options.data_in = of.frame.data();
     options.data_size_in = static_cast<std::uint32_t>(of.frame.size());

@@ -87,11 +87,11 @@ class Attached {
         hook_.ifindex = world.client().index;
         hook_.attach_point = BPF_TC_INGRESS;
         bpf_tc_hook_create(&hook_);
-        bpf_tc_opts options{};
+        auto options = bpf_tc_opts();
         options.sz = sizeof options;
         options.handle = options.priority = 1;
         options.prog_fd = world.object().program("limpet_ingress");
-        attached_ = bpf_tc_attach(&hook_, &options) == 0;
+        error_ = -bpf_tc_attach(&hook_, &options);
     }
     ~Attached() {
         hook_.attach_point = static_cast<bpf_tc_attach_point>(BPF_TC_INGRESS | BPF_TC_EGRESS);
@@ -99,11 +99,11 @@ class Attached {
     }
     Attached(const Attached&) = delete;
     Attached& operator=(const Attached&) = delete;
-    [[nodiscard]] bool attached() const { return attached_; }
+    [[nodiscard]] int error() const { return error_; }
 
   private:
-    bpf_tc_hook hook_{};
-    bool attached_ = false;
+    bpf_tc_hook hook_ = bpf_tc_hook();  // value-initialized: libbpf wants the padding zero
+    int error_ = 0;
 };
 
 class Live : public FlowTest {
@@ -114,7 +114,9 @@ class Live : public FlowTest {
         attached_ = std::make_unique<Attached>(world());
         client_ = std::make_unique<Tap>(world().client().far_index);
         broker_ = std::make_unique<Tap>(world().broker().far_index);
-        if (!attached_->attached()) GTEST_SKIP() << "no clsact: the TC program cannot be attached";
+        if (attached_->error() != 0)
+            GTEST_SKIP() << "no clsact, so the TC program cannot be attached: "
+                         << std::strerror(attached_->error());
         if (!client_->ready() || !broker_->ready()) GTEST_SKIP() << "no packet sockets with PACKET_VNET_HDR";
     }
 

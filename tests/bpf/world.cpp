@@ -84,7 +84,7 @@ int keep_event(void* context, void* data, std::size_t size) {
 }
 
 bpf_test_run_opts test_run_options(const packet::Bytes& in, packet::Bytes& out) {
-    bpf_test_run_opts options{};
+    auto options = bpf_test_run_opts();
     options.sz = sizeof options;
     options.data_in = in.data();
     options.data_size_in = static_cast<std::uint32_t>(in.size());
