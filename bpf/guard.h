@@ -59,7 +59,8 @@ LIMPET_INLINE int limpet_guard(struct __sk_buff* context) {
     if (flow->state == LIMPET_STATE_PENDING && flow->syn_edit && (packet.flags & LIMPET_TCP_SYN))
         return limpet_edit_syn(context, family, flow, &packet);
     if (flow->state != LIMPET_STATE_ACTIVE && flow->state != LIMPET_STATE_CLOSING) return 0;
-    limpet_count(LIMPET_REASON_GUARD_HOST_PACKET);
+    limpet_count(context->mark == LIMPET_MARK_LEAVING ? LIMPET_REASON_GUARD_GRACE_PACKET
+                                                      : LIMPET_REASON_GUARD_HOST_PACKET);
     return -1;
 }
 

@@ -21,6 +21,9 @@
 
 /* Packets of ours carry this mark (in full), so that the egress guard can tell them from the host's. */
 #define LIMPET_MARK 0x4c494d50u /* "LIMP" */
+/* Sockets of a connection carry this one from HOLD on: what a frozen one still answers to a packet that
+ * passed in HOLD is told from what the host says to packets that should never have reached it. */
+#define LIMPET_MARK_LEAVING 0x4c494d51u
 
 /* One tick of the coarse clock: CLOCK_MONOTONIC nanoseconds >> 24, 16.78 ms, wraps after 833 days. */
 #define LIMPET_TICK_SHIFT       24

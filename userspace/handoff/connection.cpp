@@ -191,16 +191,19 @@ Step Connection::State::prepare(int client_socket, int broker_socket, bool idle)
     auto notes = command(LIMPET_OPERATION_READ);
     if (!kernel().maps.run(notes)) return relay(LIMPET_REASON_RELAY_NO_DATAPLANE);
     const bool seen = noted(notes.leg[0]) && noted(notes.leg[1]);
-    if (!seen && ++polls > seen_polls) return relay(LIMPET_REASON_RELAY_NOT_SEEN);
     const bool quiet = *client_left == 0 && *broker_left == 0;
+    // Both ends have acknowledged all, and still not one packet of theirs was noted.
+    if (!seen && quiet && ++polls > seen_polls) return relay(LIMPET_REASON_RELAY_NOT_SEEN);
     if (!idle || !seen || (!quiet && Clock::now() < patience_ends)) {
         const auto time = wait;
-        wait =
-            std::min<std::chrono::microseconds>(wait * 2, idle ? std::chrono::milliseconds(5) : longest_wait);
+        wait = std::min<std::chrono::microseconds>(
+            wait * 2, idle && seen ? std::chrono::milliseconds(5) : longest_wait);
         return again(time);
     }
     acknowledge_now(client_socket);
     acknowledge_now(broker_socket);
+    mark_leaving(client_socket);
+    mark_leaving(broker_socket);
     auto& parking = *kernel().parking[worker];
     parking.expect(client_key);
     parking.expect(broker_key);

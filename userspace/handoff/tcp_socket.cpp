@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "handoff/tcp_socket.h"
 
+#include <limpet/flow_abi.h>
 #include <linux/sockios.h>
 #include <linux/tcp.h>
 #include <netinet/in.h>
@@ -69,6 +70,11 @@ std::optional<int> unread_bytes(int socket) {
 
 std::optional<int> unacknowledged_bytes(int socket) {
     return queue_length(socket, SIOCOUTQ);
+}
+
+void mark_leaving(int socket) {
+    const std::uint32_t mark = LIMPET_MARK_LEAVING;
+    setsockopt(socket, SOL_SOCKET, SO_MARK, &mark, sizeof mark);
 }
 
 void acknowledge_now(int socket) {

@@ -27,6 +27,9 @@ struct SocketInfo {
 /// Pays an ACK that is owed now instead of after the delayed ACK timer.
 void acknowledge_now(int socket);
 
+/// Packets of this socket carry LIMPET_MARK_LEAVING from now on.
+void mark_leaving(int socket);
+
 /// Freezes a socket (TCP_REPAIR) for as long as it lives; thaws it again without a window probe
 /// (TCP_REPAIR_OFF_NO_WP), unless release() was called: then it stays frozen and its close() sends nothing.
 class Freeze {
