@@ -41,7 +41,7 @@ class Case:
         return f"{self.scenario.subject}.{self.scenario.name}[{self.mode},ipv{self.family}]"
 
 
-def scenario(modes=MODES, families=(4, 6), alone=False, timeout=60, **options):
+def scenario(modes=MODES, families=(4, 6), alone=False, timeout=90, **options):
     """Registers a function story(lab) under its name, which says what must hold."""
     def register(story):
         if not inspect.getdoc(story):
@@ -58,6 +58,7 @@ def cases(modes=MODES, families=(4, 6), pattern=""):
 
 
 def _terminated(*_):
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)  # what follows is cleaning up
     raise LabError("ended from outside (took too long?)")
 
 
