@@ -84,7 +84,8 @@ Result<BpfObject> BpfObject::load(std::uint32_t max_flows, const MapSet& adopted
     }
     if (const int error = bpf_object__load(object); error != 0)
         return fail_errno("loading the BPF programs", -error, advice_for(-error));
-    // The settings are the daemon's alone; bound to a program that lasts they last with the flows, pins or not.
+    // The settings are the daemon's alone; bound to a program that lasts they last with the flows, pins or
+    // not.
     if (bpf_prog_bind_map(loaded.program("limpet_ingress"), loaded.map("limpet_setting"), nullptr) != 0)
         return fail_errno("binding the settings to the data path", errno);
     return loaded;

@@ -135,10 +135,11 @@ void Janitor::take_event(const FlowKey& key, std::uint8_t state, Reason reason) 
     if (!entry) return;
     const auto pair = pair_of(key, *entry);
     if (!pair) return;
-    if (state == LIMPET_STATE_CLOSING)
-        watch_closing(*pair);
-    else if (state == LIMPET_STATE_RETIRED && entry->flow.state == LIMPET_STATE_RETIRED)
-        end(*pair, reason);
+    if (state == LIMPET_STATE_CLOSING) watch_closing(*pair);
+    if (state != LIMPET_STATE_RETIRED) return;
+    const auto client = entry->is_client_leg() ? entry : maps_.read(pair->client);
+    // Retired still: a tuple that came back meanwhile is another life, and its former one was ended then.
+    if (client && client->flow.state == LIMPET_STATE_RETIRED) end(*pair, reason, *client);
 }
 
 void Janitor::check_closing(const FlowPair& pair, Clock::time_point now) {
@@ -153,32 +154,33 @@ void Janitor::check_closing(const FlowPair& pair, Clock::time_point now) {
         checks_.push_back({now + options_.closing_timeout - silence, pair});
         return;
     }
-    end(pair, static_cast<Reason>(client->flow.close_reason));
+    end(pair, static_cast<Reason>(client->flow.close_reason), *client);
 }
 
-void Janitor::end(const FlowPair& pair, Reason reason) {
-    const auto client = maps_.read(pair.client);
+void Janitor::end(const FlowPair& pair, Reason reason, const FlowEntry& client) {
+    const auto generation = client.flow.created;
+    if (generation == 0) return;  // the entry is gone, so it was ended
     const auto broker = maps_.read(pair.broker);
     std::function<void(const FlowEnd&)> handler;
     {
         const std::lock_guard guard(mutex_);
-        if (!ended_.emplace(pair.client, Clock::now()).second) return;  // told twice
+        const auto [known, fresh] = ended_.try_emplace(pair.client, generation);
+        if (!fresh && known->second == generation) return;  // told twice
+        known->second = generation;
         handler = handler_;
     }
-    maps_.retire(pair.client, 0, reason);
-    maps_.retire(pair.broker, 0, reason);
-    remove_later(pair.client, client ? client->flow.created : 0, false);
-    remove_later(pair.broker, broker ? broker->flow.created : 0, true);
+    maps_.retire(pair.client, generation, reason);
+    remove_later(pair.client, generation, false);
+    if (broker) maps_.retire(pair.broker, broker->flow.created, reason);
+    remove_later(pair.broker, broker ? broker->flow.created : ~0U, true);
     flows_.fetch_sub(1, std::memory_order_relaxed);
     if (!handler) return;
     FlowEnd ended;
     ended.client = pair.client.source();
     ended.listener = pair.client.destination();
     ended.broker = pair.broker.source();
-    if (client) {
-        ended.client_hash = client->flow.client_hash;
-        ended.stick_seconds = client->flow.stick_seconds;
-    }
+    ended.client_hash = client.flow.client_hash;
+    ended.stick_seconds = client.flow.stick_seconds;
     ended.reason = reason;
     handler(ended);
 }
@@ -187,10 +189,8 @@ void Janitor::settle(const FlowKey& client_key) {
     const auto entry = maps_.read(client_key);
     if (entry && entry->flow.state == LIMPET_STATE_RETIRED &&
         entry->flow.close_reason == LIMPET_REASON_END_SYN) {
-        if (const auto pair = pair_of(client_key, *entry)) end(*pair, LIMPET_REASON_END_SYN);
+        if (const auto pair = pair_of(client_key, *entry)) end(*pair, LIMPET_REASON_END_SYN, *entry);
     }
-    const std::lock_guard guard(mutex_);
-    ended_.erase(client_key);
 }
 
 void Janitor::reset_both(const FlowPair& pair, const FlowEntry& client, const FlowEntry& broker) {
@@ -208,7 +208,7 @@ bool Janitor::kill(const FlowKey& client_key, Reason reason) {
     const auto broker = maps_.read(pair->broker);
     if (!broker) return false;
     // Retired first: what the ends still say after the RST is answered by the host as for a stranger.
-    end(*pair, reason);
+    end(*pair, reason, *client);
     reset_both(*pair, *client, *broker);
     return true;
 }
@@ -240,7 +240,8 @@ void Janitor::remove_due(Clock::time_point now) {
             ports_.give_back(removal.key.destination().address, removal.key.source(),
                              removal.key.destination().port);
         const std::lock_guard guard(mutex_);
-        ended_.erase(removal.key);
+        const auto ended = ended_.find(removal.key);
+        if (ended != ended_.end() && ended->second == removal.generation) ended_.erase(ended);
     }
 }
 
@@ -274,7 +275,7 @@ void Janitor::visit(const FlowKey& key, const FlowEntry& entry) {
         check_closing(*pair, Clock::now());
     else if (flow.state == LIMPET_STATE_RETIRED && flow.client_hash != 0 &&
              ticks_to_time(tick_now() - flow.tick) > 2 * options_.retire_grace + sweep_interval)
-        end(*pair, static_cast<Reason>(flow.close_reason));
+        end(*pair, static_cast<Reason>(flow.close_reason), entry);
 }
 
 void Janitor::adopt() {

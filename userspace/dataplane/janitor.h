@@ -85,7 +85,7 @@ class Janitor {
     [[nodiscard]] std::optional<FlowPair> pair_of(const FlowKey& key, const FlowEntry& entry) const;
     void check_closing(const FlowPair& pair, Clock::time_point now);
     /// Both entries RETIRED, counts and handler called once, removal scheduled.
-    void end(const FlowPair& pair, Reason reason);
+    void end(const FlowPair& pair, Reason reason, const FlowEntry& client);
     void reset_both(const FlowPair& pair, const FlowEntry& client, const FlowEntry& broker);
     void sweep(Clock::time_point now);
     void visit(const FlowKey& key, const FlowEntry& entry);
@@ -111,7 +111,9 @@ class Janitor {
     std::deque<Removal> removals_;
     std::deque<Check> checks_;
     std::vector<std::pair<FlowKey, Reason>> kills_;
-    std::unordered_map<FlowKey, Clock::time_point> ended_;  // client keys, until their entries are gone
+    /// Generations of client legs that were ended, until their entries are gone: a life is ended once,
+    /// however many tell of it, and a tuple that came back is another life.
+    std::unordered_map<FlowKey, std::uint32_t> ended_;
 
     FlowMaps::Cursor cursor_;
     Clock::time_point next_sweep_;

@@ -86,7 +86,6 @@ struct Connection::State {
     bool activate(const LegPosition& client_position, const LegPosition& broker_position,
                   const FlowFacts& facts);
     void deliver_parked();
-    void part_with(int socket) const;
 };
 
 void Connection::State::track_client(int socket) {
@@ -283,8 +282,8 @@ Step Connection::State::look(int client_socket, int broker_socket, const FlowFac
     phase = Phase::gone;
     inside().record_hold(Clock::now() - hold_began);
     deliver_parked();
-    part_with(client_socket);
-    part_with(broker_socket);
+    kernel().janitor->keep_for_grace(Fd(client_socket));
+    kernel().janitor->keep_for_grace(Fd(broker_socket));
     return {Step::Kind::gone, {}, LIMPET_REASON_NONE};
 }
 
@@ -341,14 +340,6 @@ bool Connection::State::activate(const LegPosition& client_position, const LegPo
         return true;
     }
     return false;
-}
-
-/// A socket whose last ACK rode on parked data still believes that bytes are outstanding: its probe timer
-/// would speak within the grace, so it goes at once. The others wait for what may still be on its way to
-/// them.
-void Connection::State::part_with(int socket) const {
-    Fd owned(socket);
-    if (unacknowledged_bytes(socket) == 0) kernel().janitor->keep_for_grace(std::move(owned));
 }
 
 /// Parked packets were never acknowledged; sending them on now saves their senders a timeout. They are
