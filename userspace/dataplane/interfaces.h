@@ -26,8 +26,8 @@ struct Interface {
 /// The host's own addresses.
 [[nodiscard]] std::vector<IpAddress> own_addresses();
 
-/// Where the host would send a packet to `destination`: its own address and the interface, by asking the
-/// routing table through an unconnected-to-anything UDP socket. No packet is sent.
+/// Where the host would send a packet to `destination`: its own address and the interface, as the routing
+/// table answers (RTM_GETROUTE). No packet is sent.
 struct Route {
     IpAddress source;
     unsigned interface_index = 0;

@@ -54,7 +54,7 @@ struct Dataplane::State {
     std::vector<InterfaceView> views;
     std::uint64_t seed = 0;
     std::array<std::atomic<std::uint64_t>, LIMPET_REASON_COUNT> counters{};
-    std::array<std::atomic<std::uint64_t>, 64> hold_buckets{};  // eighths of powers of two, microseconds
+    std::array<std::atomic<std::uint64_t>, 64> hold_buckets{};  // quarters of powers of two, microseconds
 
     explicit State(Options wanted)
         : options(std::move(wanted)), ports(options.first_source_port, options.last_source_port) {}
