@@ -35,9 +35,15 @@
 #include <linux/ipv6.h>
 #include <linux/tcp.h>
 
+/* Verdicts of a TC program (linux/pkt_cls.h). */
+#define LIMPET_TC_OK   0
+#define LIMPET_TC_SHOT 2
+
 #define LIMPET_INLINE static __always_inline
 #ifdef __BPF__
 #define LIMPET_WALKER __attribute__((noinline))
+/* A function that the verifier looks at once, whoever calls it (a "global" one). */
+#define LIMPET_STEP __attribute__((noinline))
 #else
 #define LIMPET_WALKER static inline
 #endif

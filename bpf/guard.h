@@ -7,29 +7,7 @@
 
 #include "maps.h"
 #include "parse.h"
-
-/* Our own SYN to a broker, without what the client did not offer. */
-LIMPET_INLINE int limpet_edit_syn(struct __sk_buff* context, int family, const struct limpet_flow* flow,
-                                  const struct limpet_packet* packet) {
-    __u32 zero = 0;
-    struct limpet_walk* walk = bpf_map_lookup_elem(&limpet_scratch, &zero);
-    if (!walk) return 0;
-    __u32 tcp = ETH_HLEN + (family == 4 ? sizeof(struct iphdr) : sizeof(struct ipv6hdr));
-    walk->length = packet->tcp_header - sizeof(struct tcphdr);
-    walk->syn_edit = flow->syn_edit;
-    walk->sum = 0;
-    __u32 length = walk->length;
-    LIMPET_OPAQUE(length);
-    if (length > 40) return 0;
-    LIMPET_OPAQUE(length);
-    if (length < 4) return 0; /* options come in words of 32 bits */
-    if (bpf_skb_load_bytes(context, tcp + sizeof(struct tcphdr), walk->options, length)) return 0;
-    limpet_edit_options(walk);
-    if (bpf_skb_store_bytes(context, tcp + sizeof(struct tcphdr), walk->options, length, 0)) return 0;
-    bpf_l4_csum_replace(context, tcp + __builtin_offsetof(struct tcphdr, check), 0,
-                        limpet_fold32(walk->sum & 0x1ffffffff), 0);
-    return 0;
-}
+#include "syn.h"
 
 LIMPET_INLINE int limpet_guard(struct __sk_buff* context) {
     if (context->mark == LIMPET_MARK) return 0;
@@ -57,7 +35,7 @@ LIMPET_INLINE int limpet_guard(struct __sk_buff* context) {
     }
     if (!flow) return 0;
     if (flow->state == LIMPET_STATE_PENDING && flow->syn_edit && (packet.flags & LIMPET_TCP_SYN))
-        return limpet_edit_syn(context, family, flow, &packet);
+        return limpet_edit_syn(context, family, flow->syn_edit, packet.tcp_header);
     if (flow->state != LIMPET_STATE_ACTIVE && flow->state != LIMPET_STATE_CLOSING) return 0;
     limpet_count(context->mark == LIMPET_MARK_LEAVING ? LIMPET_REASON_GUARD_GRACE_PACKET
                                                       : LIMPET_REASON_GUARD_HOST_PACKET);

@@ -53,6 +53,36 @@ struct {
     __type(value, struct limpet_walk);
 } limpet_scratch SEC(".maps");
 
+/* Listeners whose clients' SYNs are edited; written by the daemon. */
+struct {
+    __uint(type, BPF_MAP_TYPE_HASH);
+    __uint(max_entries, 1024);
+    __type(key, struct limpet_offer_key);
+    __type(value, struct limpet_offer);
+} limpet_offers SEC(".maps");
+
+/* Interfaces to which XDP may redirect, by their index: what is missing here (a VLAN, a bridge, a veth whose
+ * peer takes no XDP frames) would swallow the packet, so it is left to TC. Written by the daemon. */
+struct {
+    __uint(type, BPF_MAP_TYPE_DEVMAP_HASH);
+    __uint(max_entries, 256);
+    __type(key, __u32);
+    __type(value, __u32);
+} limpet_devices SEC(".maps");
+
+/* ICMP errors of our own in this tick (RFC 1812 4.3.2.8, RFC 4443 2.4 (f): their rate must be bounded). */
+struct limpet_pace {
+    __u32 tick;
+    __u32 sent;
+};
+
+struct {
+    __uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
+    __uint(max_entries, 1);
+    __type(key, __u32);
+    __type(value, struct limpet_pace);
+} limpet_paces SEC(".maps");
+
 struct limpet_ring {
     __uint(type, BPF_MAP_TYPE_RINGBUF);
     __uint(max_entries, 4 << 20);

@@ -53,8 +53,8 @@ LIMPET_INLINE int limpet_park(void* context, const struct limpet_park_order* ord
     void* ring = bpf_map_lookup_elem(&limpet_parking, &worker);
     if (!ring) return -1;
     if (order->length <= LIMPET_PARK_SMALL) LIMPET_PARK_INTO(LIMPET_PARK_SMALL);
-    if (!order->tc) return -1; /* XDP frames that are larger come in fragments; their sender has them */
     if (order->length <= LIMPET_PARK_MEDIUM) LIMPET_PARK_INTO(LIMPET_PARK_MEDIUM);
+    if (!order->tc) return -1; /* no link has such frames: only the kernel's own super-packets are larger */
     LIMPET_PARK_INTO(LIMPET_PARK_LARGE);
 }
 

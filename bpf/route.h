@@ -38,23 +38,65 @@ LIMPET_INLINE int limpet_route_xdp(struct xdp_md* context, int family, const str
     limpet_fill_fib(fib, family, packet, entry);
     fib->tot_len = (__u16)packet->ip_length; /* larger than the link: TC */
     fib->ifindex = context->ingress_ifindex;
-    return bpf_fib_lookup(context, fib, sizeof *fib, 0) == BPF_FIB_LKUP_RET_SUCCESS ? 0 : -1;
+    if (bpf_fib_lookup(context, fib, sizeof *fib, 0) != BPF_FIB_LKUP_RET_SUCCESS) return -1;
+    __u32 device = fib->ifindex;
+    return bpf_map_lookup_elem(&limpet_devices, &device) ? 0 : -1;
 }
 
-/* The index of the device a packet leaves by, or 0. The kernel's neighbour code writes the addresses, so a
- * missing or stale neighbour is resolved as for any routed packet. */
-LIMPET_INLINE __u32 limpet_route_tc(struct __sk_buff* context, int family, const struct limpet_packet* packet,
-                                    const void* entry) {
+/* Why a packet cannot go on, and what its sender is told (icmp.h). */
+enum limpet_complaint {
+    LIMPET_COMPLAINT_NONE = 0,
+    LIMPET_COMPLAINT_TOO_BIG = 1,
+    LIMPET_COMPLAINT_HOPS = 2,
+    LIMPET_COMPLAINT_NO_ROUTE = 3,
+};
+
+/* Where a packet leaves by TC. */
+struct limpet_exit {
+    int complaint;
+    __u32 device; /* its index */
+    __u32 mtu;    /* TOO_BIG: the largest packet that the way takes, bytes */
+};
+
+LIMPET_INLINE int limpet_hops(int family, const struct limpet_packet* packet) {
+    return family == 4 ? ((struct iphdr*)packet->ip)->ttl : ((struct ipv6hdr*)packet->ip)->hop_limit;
+}
+
+/* The kernel's neighbour code writes the addresses, so a missing or stale neighbour is resolved as for any
+ * routed packet. A super-packet is as large as the segments that it will be cut into. */
+LIMPET_INLINE struct limpet_exit limpet_route_tc(struct __sk_buff* context, int family,
+                                                 const struct limpet_packet* packet, const void* entry) {
+    struct limpet_exit out = {};
     struct bpf_fib_lookup fib = {};
+    if (limpet_hops(family, packet) <= 1) {
+        out.complaint = LIMPET_COMPLAINT_HOPS;
+        limpet_count(LIMPET_REASON_DROP_TTL);
+        return out;
+    }
     limpet_fill_fib(&fib, family, packet, entry);
+    __u32 headers = packet->ip_length - packet->payload;
+    __u32 segment = context->gso_size;
+    if (!segment || headers + segment > packet->ip_length) segment = packet->payload;
+    fib.tot_len = (__u16)(headers + segment);
     fib.ifindex = context->ifindex;
     long result = bpf_fib_lookup(context, &fib, sizeof fib, 0);
-    if (result == BPF_FIB_LKUP_RET_SUCCESS || result == BPF_FIB_LKUP_RET_NO_NEIGH) return fib.ifindex;
-    if (result == BPF_FIB_LKUP_RET_BLACKHOLE || result == BPF_FIB_LKUP_RET_UNREACHABLE ||
-        result == BPF_FIB_LKUP_RET_PROHIBIT)
-        return 0;
-    /* forwarding is off here, or the lookup does not know the way: what the daemon's socket used */
-    return ((const struct limpet_flow*)entry)->egress_interface;
+    if (result == BPF_FIB_LKUP_RET_FRAG_NEEDED) {
+        out.complaint = LIMPET_COMPLAINT_TOO_BIG;
+        out.mtu = fib.mtu_result;
+        limpet_count(LIMPET_REASON_DROP_TOO_BIG);
+        return out;
+    }
+    if (result == BPF_FIB_LKUP_RET_SUCCESS || result == BPF_FIB_LKUP_RET_NO_NEIGH)
+        out.device = fib.ifindex;
+    else if (result != BPF_FIB_LKUP_RET_BLACKHOLE && result != BPF_FIB_LKUP_RET_UNREACHABLE &&
+             result != BPF_FIB_LKUP_RET_PROHIBIT)
+        /* forwarding is off here, or the lookup does not know the way: what the daemon's socket used */
+        out.device = ((const struct limpet_flow*)entry)->egress_interface;
+    if (!out.device) {
+        out.complaint = LIMPET_COMPLAINT_NO_ROUTE;
+        limpet_count(LIMPET_REASON_DROP_NO_ROUTE);
+    }
+    return out;
 }
 
 #endif

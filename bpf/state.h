@@ -104,6 +104,21 @@ LIMPET_INLINE void limpet_set_state(struct limpet_flow* flow, __u8 state, __u8 r
     bpf_spin_unlock(&flow->lock);
 }
 
+/* An end that cannot be judged from here: a RST or FIN of which we do not know whether its receiver believed
+ * it. The daemon asks both ends (Janitor::doubt); until it has, more of them are not worth another event. */
+LIMPET_INLINE void limpet_doubt(int family, const void* key, struct limpet_flow* flow, __u32 sequence) {
+    int fresh = 0;
+    bpf_spin_lock(&flow->lock);
+    if (!(flow->flags & LIMPET_FLOW_DOUBTED)) {
+        flow->flags |= LIMPET_FLOW_DOUBTED;
+        fresh = 1;
+    }
+    bpf_spin_unlock(&flow->lock);
+    if (!fresh) return;
+    limpet_count(LIMPET_REASON_DOUBTED);
+    limpet_tell_of(family, key, LIMPET_STATE_ACTIVE, LIMPET_REASON_DOUBTED, sequence);
+}
+
 /* FIN, RST and SYN on an active flow: rare, so the other direction is looked up only here. */
 LIMPET_INLINE int limpet_mark_end(int family, const void* key, struct limpet_flow* flow,
                                   const struct limpet_packet* packet) {
@@ -128,9 +143,12 @@ LIMPET_INLINE int limpet_mark_end(int family, const void* key, struct limpet_flo
     __u32 ahead = packet->sequence + flow->sequence_delta - peer->note_ack;
     if (packet->flags & LIMPET_TCP_RST) {
         limpet_count(LIMPET_REASON_RST_SEEN);
-        /* RFC 5961 3.2: the end believes a RST only at exactly the sequence number that it expects. That is
-         * what it last acknowledged, or what follows the last data that crossed us. */
-        if (ahead != 0 && packet->sequence != flow->note_sequence_end) return LIMPET_VERDICT_FORWARD;
+        /* RFC 5961 3.2: the end believes a RST only at exactly the sequence number that it expects, which is
+         * what it last acknowledged. Not what the sender's own packets said before: those may be forged. */
+        if (ahead != 0) {
+            limpet_doubt(family, key, flow, packet->sequence);
+            return LIMPET_VERDICT_FORWARD;
+        }
         limpet_set_state(flow, LIMPET_STATE_CLOSING, LIMPET_REASON_END_RST);
         limpet_set_state(peer, LIMPET_STATE_CLOSING, LIMPET_REASON_END_RST);
         limpet_tell(family, key, LIMPET_STATE_CLOSING, LIMPET_REASON_END_RST);
@@ -138,7 +156,10 @@ LIMPET_INLINE int limpet_mark_end(int family, const void* key, struct limpet_flo
     }
     limpet_count(LIMPET_REASON_FIN_SEEN);
     /* the FIN stands behind its segment's data, of which a part may have been acknowledged before */
-    if (ahead + packet->payload > LIMPET_FIN_WINDOW) return LIMPET_VERDICT_FORWARD;
+    if (ahead + packet->payload > LIMPET_FIN_WINDOW) {
+        limpet_doubt(family, key, flow, 0);
+        return LIMPET_VERDICT_FORWARD;
+    }
     bpf_spin_lock(&flow->lock);
     flow->flags |= LIMPET_FLOW_FIN_SEEN;
     bpf_spin_unlock(&flow->lock);
@@ -150,13 +171,22 @@ LIMPET_INLINE int limpet_mark_end(int family, const void* key, struct limpet_flo
     return LIMPET_VERDICT_FORWARD;
 }
 
+/* How far behind a note a true packet may lie: no connection has more than this under way. */
+#define LIMPET_NOTE_WINDOW (1u << 25)
+
+/* Whether a packet's number replaces the note: it is ahead, or so far behind that one of the two was forged.
+ * The next true packet then mends it, whichever it was. */
+LIMPET_INLINE int limpet_replaces(__u32 number, __u32 note) {
+    return note - number > LIMPET_NOTE_WINDOW;
+}
+
 /* What an active flow remembers of each packet: enough for a RST with the right numbers, for the idle
  * timeout and for the operator. Two CPUs may write at once; each value is whole and the next packet mends it.
  */
 LIMPET_INLINE void limpet_remember(struct limpet_flow* flow, const struct limpet_packet* packet, __u32 now) {
-    if ((packet->flags & LIMPET_TCP_ACK) && limpet_after(packet->acknowledgement, flow->note_ack))
+    if ((packet->flags & LIMPET_TCP_ACK) && limpet_replaces(packet->acknowledgement, flow->note_ack))
         flow->note_ack = packet->acknowledgement;
-    if (limpet_after(packet->sequence_end, flow->note_sequence_end))
+    if (limpet_replaces(packet->sequence_end, flow->note_sequence_end))
         flow->note_sequence_end = packet->sequence_end;
     flow->tick = now;
     flow->packets += 1;

@@ -25,6 +25,7 @@ LIMPET_INLINE int limpet_allowed(__u8 operation, __u8 state) {
             return state == LIMPET_STATE_RETIRED;
         case LIMPET_OPERATION_CLOSE:
         case LIMPET_OPERATION_MARK:
+        case LIMPET_OPERATION_UNMARK:
             return state == LIMPET_STATE_ACTIVE || state == LIMPET_STATE_CLOSING;
         default:
             return 0;
@@ -131,6 +132,9 @@ LIMPET_INLINE void limpet_change_leg(int family, const struct limpet_command* co
                 break;
             case LIMPET_OPERATION_MARK:
                 flow->flags |= leg->flags;
+                break;
+            case LIMPET_OPERATION_UNMARK:
+                flow->flags &= (__u8)~leg->flags;
                 break;
             default:
                 break;

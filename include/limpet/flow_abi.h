@@ -45,11 +45,12 @@ enum limpet_state {
 #define LIMPET_FLOW_TIMESTAMPS 0x08u /* both legs use timestamps: translate them */
 #define LIMPET_FLOW_CLEAR_ECN  0x10u /* only one leg negotiated ECN: clear ECT, ECE and CWR */
 #define LIMPET_FLOW_FIN_SEEN   0x20u /* a FIN came from this direction */
-#define LIMPET_FLOW_RST_SEEN   0x40u /* a RST came from this direction */
+#define LIMPET_FLOW_DOUBTED    0x40u /* an end was announced that is not certain: the daemon asks both ends */
 #define LIMPET_FLOW_PARKED     0x80u /* since HOLD began, something of this leg was parked */
 
-/* Broker leg, PENDING: what the egress program overwrites with NOPs in our own SYN, because the client
- * did not offer it (limpet_flow.syn_edit). */
+/* What is overwritten with NOPs in a SYN: on egress in our own to a broker, because the client did not offer
+ * it (limpet_flow.syn_edit of the broker leg, PENDING); on ingress in a client's, because a broker does not
+ * do it (limpet_offer). */
 #define LIMPET_SYN_NO_TIMESTAMPS   0x01u
 #define LIMPET_SYN_NO_SACK         0x02u
 #define LIMPET_SYN_NO_WINDOW_SCALE 0x04u
@@ -149,8 +150,9 @@ struct limpet_event {
     __u8 family; /* 4 or 6 */
     __u8 state;  /* the new one */
     __u8 reason; /* enum limpet_reason */
-    __u8 padding[5];
-    __u8 key[40]; /* of the client leg's or the broker leg's entry */
+    __u8 padding;
+    __u32 sequence; /* DOUBTED by a RST: its sequence number, host order, as it came; otherwise 0 */
+    __u8 key[40];   /* of the client leg's or the broker leg's entry */
 };
 
 /* A command to the transition program, run with BPF_PROG_RUN: both legs of one connection at once. */
@@ -162,7 +164,8 @@ enum limpet_operation {
     LIMPET_OPERATION_RETIRE = 5,   /* any -> RETIRED */
     LIMPET_OPERATION_RENEW = 6,    /* RETIRED -> PENDING, notes forgotten, for a tuple that came back */
     LIMPET_OPERATION_CLOSE = 7,    /* ACTIVE -> CLOSING */
-    LIMPET_OPERATION_MARK = 8, /* ACTIVE: sets flags, for parked packets that did not cross the data path */
+    LIMPET_OPERATION_MARK = 8,   /* ACTIVE: sets flags, for parked packets that did not cross the data path */
+    LIMPET_OPERATION_UNMARK = 9, /* ACTIVE: clears flags */
 };
 
 #define LIMPET_RESULT_OK          0
@@ -212,6 +215,21 @@ struct limpet_command {
     struct limpet_leg leg[2]; /* 0: client leg, 1: broker leg */
 };
 
+/* What a listener's clients are not offered, because a broker behind it does not do it: their SYNs are edited
+ * before the host sees them, so that both legs agree (docs/HANDOFF.md, "Parity"). IPv4 addresses come first
+ * in `address`, the rest is zero; an address of zeros alone stands for every address. */
+struct limpet_offer_key {
+    __u8 address[16];
+    __be16 port;
+    __u8 family; /* 4 or 6 */
+    __u8 padding;
+};
+
+struct limpet_offer {
+    __u8 syn_edit; /* LIMPET_SYN_* */
+    __u8 padding[3];
+};
+
 /* What the data path needs to know beside the flows; one element, read-only for the programs. */
 struct limpet_settings {
     __u32 abi_version;
@@ -248,5 +266,7 @@ LIMPET_ASSERT(LIMPET_OFFSET(struct limpet_leg, source) == 112);
 LIMPET_ASSERT(sizeof(struct limpet_leg) == 192);
 LIMPET_ASSERT(sizeof(struct limpet_command) == 24 + 2 * 192);
 LIMPET_ASSERT(sizeof(struct limpet_settings) == 40);
+LIMPET_ASSERT(sizeof(struct limpet_offer_key) == 20);
+LIMPET_ASSERT(sizeof(struct limpet_offer) == 4);
 
 #endif

@@ -9,79 +9,88 @@
 #ifndef LIMPET_REASON_H
 #define LIMPET_REASON_H
 
-#define LIMPET_REASONS(X)                                                                                  \
-    X(NONE, "none", "no reason")                                                                           \
-    /* data path: packets that were handled */                                                             \
-    X(FORWARDED_XDP, "forwarded_xdp", "packet of an active flow forwarded by the XDP program")             \
-    X(FORWARDED_TC, "forwarded_tc", "packet of an active flow forwarded by the TC program")                \
-    X(PASSED_UP, "passed_up", "XDP left a packet of an active flow to TC, unchanged")                      \
-    X(PARKED, "parked", "packet taken off the wire while its flow was in HOLD")                            \
-    X(PARK_OVERFLOW, "park_overflow", "packet in HOLD dropped: the ring buffer was full")                  \
-    X(HOLD_EXPIRED, "hold_expired", "a flow stayed in HOLD past its deadline and was retired")             \
-    X(SYN_ON_ACTIVE, "syn_on_active", "SYN on a live tuple turned into a probe of the old connection")     \
-    X(SYN_ON_CLOSING, "syn_on_closing", "SYN on a closing tuple: both entries retired")                    \
-    X(RST_SEEN, "rst_seen", "RST forwarded on an active flow")                                             \
-    X(FIN_SEEN, "fin_seen", "FIN forwarded on an active flow")                                             \
-    /* data path: packets that were dropped */                                                             \
-    X(DROP_TTL, "drop_ttl", "packet of an active flow whose TTL or hop limit ran out")                     \
-    X(DROP_FRAGMENT, "drop_fragment", "IP fragment of an active flow")                                     \
-    X(DROP_IP_OPTIONS, "drop_ip_options", "packet of an active flow with IP options")                      \
-    X(DROP_NO_ROUTE, "drop_no_route", "no route to the other end of an active flow")                       \
-    X(DROP_MALFORMED, "drop_malformed", "packet of an active flow whose headers do not fit its length")    \
-    X(DROP_PAIR_MISSING, "drop_pair_missing", "packet of a flow whose other direction has no entry")       \
-    X(GUARD_HOST_PACKET, "guard_host_packet", "the host's own TCP tried to speak on an active flow")       \
-    /* connections that are relayed, not spliced */                                                        \
-    X(RELAY_CONFIGURED, "relay_configured", "the mode is relay")                                           \
-    X(RELAY_NO_DATAPLANE, "relay_no_dataplane", "no data path could be loaded or attached")                \
-    X(RELAY_MIXED_FAMILIES, "relay_mixed_families", "client and broker speak different IP versions")       \
-    X(RELAY_LOCAL_PEER, "relay_local_peer", "client or broker is on the gateway itself")                   \
-    X(RELAY_PARITY_TIMESTAMPS, "relay_parity_timestamps", "only one leg uses TCP timestamps")              \
-    X(RELAY_PARITY_SACK, "relay_parity_sack", "only one leg uses selective acknowledgements")              \
-    X(RELAY_PARITY_WINDOW_SCALE, "relay_parity_window_scale", "only one leg scales its window")            \
-    X(RELAY_PARITY_MSS, "relay_parity_mss", "one leg sends larger segments than the other accepts")        \
-    X(RELAY_FLOW_MAP_FULL, "relay_flow_map_full", "max_flows is reached")                                  \
-    X(RELAY_NOT_SEEN, "relay_not_seen", "the data path did not see the connection's packets")              \
-    X(RELAY_NOT_DRAINED, "relay_not_drained", "the legs did not come to rest within the tries")            \
-    X(RELAY_NO_SOURCE_PORT, "relay_no_source_port", "no free source port towards the broker")              \
-    X(RELAY_SOCKET_STATE, "relay_socket_state", "a socket was in a state that cannot be moved")            \
-    X(RELAY_LISTENER, "relay_listener", "the listener's protocol is relayed in userspace")                 \
-    /* connections that were refused or closed by us */                                                    \
-    X(CLOSE_NOT_MQTT, "close_not_mqtt", "the first bytes are no MQTT CONNECT")                             \
-    X(CLOSE_TLS, "close_tls_client_hello", "a TLS ClientHello on a plain listener")                        \
-    X(CLOSE_HTTP, "close_http", "an HTTP request on an MQTT listener")                                     \
-    X(CLOSE_PROXY_V1, "close_proxy_v1", "a PROXY v1 header that was not asked for")                        \
-    X(CLOSE_PROXY_V2, "close_proxy_v2", "a PROXY v2 header that was not asked for")                        \
-    X(CLOSE_SSH, "close_ssh", "an SSH greeting on an MQTT listener")                                       \
-    X(CLOSE_SMTP, "close_smtp", "an SMTP command on an MQTT listener")                                     \
-    X(CLOSE_MALFORMED, "close_malformed_connect", "a CONNECT that breaks the MQTT specification")          \
-    X(CLOSE_VERSION, "close_unsupported_version", "a protocol name or level that is not MQTT's")           \
-    X(CLOSE_EMPTY_ID, "close_client_id_rejected", "an empty client id without clean session (3.1.1)")      \
-    X(CLOSE_TOO_LARGE, "close_connect_too_large", "a CONNECT above max_connect_size")                      \
-    X(CLOSE_CONNECT_TIMEOUT, "close_connect_timeout", "no complete CONNECT within connect_timeout")        \
-    X(CLOSE_CLIENT_GONE, "close_client_gone", "the client left before its CONNECT was complete")           \
-    X(CLOSE_NO_BROKER, "close_no_broker", "no broker of the pool accepted the connection")                 \
-    X(CLOSE_BROKER_GONE, "close_broker_gone", "the broker closed before CONNACK")                          \
-    X(CLOSE_SHUTDOWN, "close_shutdown", "the daemon stopped")                                              \
-    X(CLOSE_RESOURCES, "close_resources", "descriptors or memory ran out")                                 \
-    /* brokers that were left for the next one */                                                          \
-    X(BROKER_CONNECT_FAILED, "broker_connect_failed", "a broker refused or did not answer the connect")    \
-    X(BROKER_CONNACK_TIMEOUT, "broker_connack_timeout", "a broker did not answer CONNECT in time")         \
-    X(BROKER_CLOSED_EARLY, "broker_closed_early", "a broker closed the connection before CONNACK")         \
-    X(BROKER_PROTOCOL, "broker_protocol", "a broker answered CONNECT with something else")                 \
-    /* flows that ended */                                                                                 \
-    X(END_FIN, "end_fin", "both ends closed")                                                              \
-    X(END_RST, "end_rst", "one end reset the connection")                                                  \
-    X(END_IDLE, "end_idle", "nothing was heard for longer than the keep-alive allows")                     \
-    X(END_KILLED, "end_killed", "the operator ended the flow")                                             \
-    X(END_ORPHAN, "end_orphan", "an entry without its other direction, or left over by a dead daemon")     \
-    X(END_SYN, "end_syn", "the client began a new connection on the same tuple")                           \
-    /* operation */                                                                                        \
-    X(ACCEPT_PAUSED, "accept_paused", "accepting stopped for a while: descriptors were running out")       \
-    X(HANDOFF_RETRIED, "handoff_retried", "a handoff was put off and tried again")                         \
-    X(PARKED_SENT, "parked_sent", "a parked packet was sent on after its flow became active")              \
-    X(PARKED_LEFT, "parked_left", "a parked packet was left to its sender's retransmission")               \
-    X(PASSED_PENDING, "passed_pending", "packet of a flow that userspace still holds, passed to the host") \
-    X(GUARD_GRACE_PACKET, "guard_grace_packet", "a frozen socket answered what had reached it in HOLD")
+#define LIMPET_REASONS(X)                                                                                   \
+    X(NONE, "none", "no reason")                                                                            \
+    /* data path: packets that were handled */                                                              \
+    X(FORWARDED_XDP, "forwarded_xdp", "packet of an active flow forwarded by the XDP program")              \
+    X(FORWARDED_TC, "forwarded_tc", "packet of an active flow forwarded by the TC program")                 \
+    X(PASSED_UP, "passed_up", "XDP left a packet of an active flow to TC, unchanged")                       \
+    X(PARKED, "parked", "packet taken off the wire while its flow was in HOLD")                             \
+    X(PARK_OVERFLOW, "park_overflow", "packet in HOLD dropped: the ring buffer was full")                   \
+    X(HOLD_EXPIRED, "hold_expired", "a flow stayed in HOLD past its deadline and was retired")              \
+    X(SYN_ON_ACTIVE, "syn_on_active", "SYN on a live tuple turned into a probe of the old connection")      \
+    X(SYN_ON_CLOSING, "syn_on_closing", "SYN on a closing tuple: both entries retired")                     \
+    X(RST_SEEN, "rst_seen", "RST forwarded on an active flow")                                              \
+    X(FIN_SEEN, "fin_seen", "FIN forwarded on an active flow")                                              \
+    /* data path: packets that were dropped */                                                              \
+    X(DROP_TTL, "drop_ttl", "packet of an active flow whose TTL or hop limit ran out")                      \
+    X(DROP_FRAGMENT, "drop_fragment", "IP fragment of an active flow")                                      \
+    X(DROP_IP_OPTIONS, "drop_ip_options", "packet of an active flow with IP options")                       \
+    X(DROP_NO_ROUTE, "drop_no_route", "no route to the other end of an active flow")                        \
+    X(DROP_MALFORMED, "drop_malformed", "packet of an active flow whose headers do not fit its length")     \
+    X(DROP_PAIR_MISSING, "drop_pair_missing", "packet of a flow whose other direction has no entry")        \
+    X(GUARD_HOST_PACKET, "guard_host_packet", "the host's own TCP tried to speak on an active flow")        \
+    /* connections that are relayed, not spliced */                                                         \
+    X(RELAY_CONFIGURED, "relay_configured", "the mode is relay")                                            \
+    X(RELAY_NO_DATAPLANE, "relay_no_dataplane", "no data path could be loaded or attached")                 \
+    X(RELAY_MIXED_FAMILIES, "relay_mixed_families", "client and broker speak different IP versions")        \
+    X(RELAY_LOCAL_PEER, "relay_local_peer", "client or broker is on the gateway itself")                    \
+    X(RELAY_PARITY_TIMESTAMPS, "relay_parity_timestamps", "only one leg uses TCP timestamps")               \
+    X(RELAY_PARITY_SACK, "relay_parity_sack", "only one leg uses selective acknowledgements")               \
+    X(RELAY_PARITY_WINDOW_SCALE, "relay_parity_window_scale", "only one leg scales its window")             \
+    X(RELAY_PARITY_MSS, "relay_parity_mss", "one leg sends larger segments than the other accepts")         \
+    X(RELAY_FLOW_MAP_FULL, "relay_flow_map_full", "max_flows is reached")                                   \
+    X(RELAY_NOT_SEEN, "relay_not_seen", "the data path did not see the connection's packets")               \
+    X(RELAY_NOT_DRAINED, "relay_not_drained", "the legs did not come to rest within the tries")             \
+    X(RELAY_NO_SOURCE_PORT, "relay_no_source_port", "no free source port towards the broker")               \
+    X(RELAY_SOCKET_STATE, "relay_socket_state", "a socket was in a state that cannot be moved")             \
+    X(RELAY_LISTENER, "relay_listener", "the listener's protocol is relayed in userspace")                  \
+    /* connections that were refused or closed by us */                                                     \
+    X(CLOSE_NOT_MQTT, "close_not_mqtt", "the first bytes are no MQTT CONNECT")                              \
+    X(CLOSE_TLS, "close_tls_client_hello", "a TLS ClientHello on a plain listener")                         \
+    X(CLOSE_HTTP, "close_http", "an HTTP request on an MQTT listener")                                      \
+    X(CLOSE_PROXY_V1, "close_proxy_v1", "a PROXY v1 header that was not asked for")                         \
+    X(CLOSE_PROXY_V2, "close_proxy_v2", "a PROXY v2 header that was not asked for")                         \
+    X(CLOSE_SSH, "close_ssh", "an SSH greeting on an MQTT listener")                                        \
+    X(CLOSE_SMTP, "close_smtp", "an SMTP command on an MQTT listener")                                      \
+    X(CLOSE_MALFORMED, "close_malformed_connect", "a CONNECT that breaks the MQTT specification")           \
+    X(CLOSE_VERSION, "close_unsupported_version", "a protocol name or level that is not MQTT's")            \
+    X(CLOSE_EMPTY_ID, "close_client_id_rejected", "an empty client id without clean session (3.1.1)")       \
+    X(CLOSE_TOO_LARGE, "close_connect_too_large", "a CONNECT above max_connect_size")                       \
+    X(CLOSE_CONNECT_TIMEOUT, "close_connect_timeout", "no complete CONNECT within connect_timeout")         \
+    X(CLOSE_CLIENT_GONE, "close_client_gone", "the client left before its CONNECT was complete")            \
+    X(CLOSE_NO_BROKER, "close_no_broker", "no broker of the pool accepted the connection")                  \
+    X(CLOSE_BROKER_GONE, "close_broker_gone", "the broker closed before CONNACK")                           \
+    X(CLOSE_SHUTDOWN, "close_shutdown", "the daemon stopped")                                               \
+    X(CLOSE_RESOURCES, "close_resources", "descriptors or memory ran out")                                  \
+    /* brokers that were left for the next one */                                                           \
+    X(BROKER_CONNECT_FAILED, "broker_connect_failed", "a broker refused or did not answer the connect")     \
+    X(BROKER_CONNACK_TIMEOUT, "broker_connack_timeout", "a broker did not answer CONNECT in time")          \
+    X(BROKER_CLOSED_EARLY, "broker_closed_early", "a broker closed the connection before CONNACK")          \
+    X(BROKER_PROTOCOL, "broker_protocol", "a broker answered CONNECT with something else")                  \
+    /* flows that ended */                                                                                  \
+    X(END_FIN, "end_fin", "both ends closed")                                                               \
+    X(END_RST, "end_rst", "one end reset the connection")                                                   \
+    X(END_IDLE, "end_idle", "nothing was heard for longer than the keep-alive allows")                      \
+    X(END_KILLED, "end_killed", "the operator ended the flow")                                              \
+    X(END_ORPHAN, "end_orphan", "an entry without its other direction, or left over by a dead daemon")      \
+    X(END_SYN, "end_syn", "the client began a new connection on the same tuple")                            \
+    /* operation */                                                                                         \
+    X(ACCEPT_PAUSED, "accept_paused", "accepting stopped for a while: descriptors were running out")        \
+    X(HANDOFF_RETRIED, "handoff_retried", "a handoff was put off and tried again")                          \
+    X(PARKED_SENT, "parked_sent", "a parked packet was sent on after its flow became active")               \
+    X(PARKED_LEFT, "parked_left", "a parked packet was left to its sender's retransmission")                \
+    X(PASSED_PENDING, "passed_pending", "packet of a flow that userspace still holds, passed to the host")  \
+    X(GUARD_GRACE_PACKET, "guard_grace_packet", "a frozen socket answered what had reached it in HOLD")     \
+    X(DOUBTED, "doubted", "RST or FIN that its receiver may not have believed: both ends are asked")        \
+    X(PROBED, "probed", "an end of an active flow was asked whether it is still there")                     \
+    X(END_UNANSWERED, "end_unanswered", "a flow without keep-alive whose end does not answer probes")       \
+    X(ICMP_TRANSLATED, "icmp_translated", "ICMP error about an active flow passed on to the end it is for") \
+    X(ICMP_SENT, "icmp_sent", "ICMP error of our own: too big, hops used up, no route")                     \
+    X(ICMP_PACED, "icmp_paced", "ICMP error of our own not sent: too many at once")                         \
+    X(DROP_TOO_BIG, "drop_too_big", "packet of an active flow larger than the outgoing link")               \
+    X(DROP_ICMP, "drop_icmp", "ICMP error about an active flow that could not be passed on")                \
+    X(SYN_EDITED, "syn_edited", "a client's SYN without the options that a broker does not do")
 
 enum limpet_reason {
 #define LIMPET_REASON_ENTRY(identifier, name, sentence) LIMPET_REASON_##identifier,

@@ -23,8 +23,8 @@ namespace {
 using namespace limpet;
 using packet::Bytes;
 
-// The kernel patches its XDP dispatcher for each BPF_PROG_RUN of an XDP program and waits for every CPU to have
-// seen it (bpf_prog_change_xdp), some tens of milliseconds: few rounds, each of many packets.
+// The kernel patches its XDP dispatcher for each BPF_PROG_RUN of an XDP program and waits for every CPU to
+// have seen it (bpf_prog_change_xdp), some tens of milliseconds: few rounds, each of many packets.
 constexpr int rounds = 41;
 constexpr int repeats = 250;  // of one frame, which loses a hop each time and begins with 255
 
@@ -201,6 +201,8 @@ int main() {
     make_flow(maps, six.source, six.destination);
     const auto in = if_nametoindex("p_in");
     const auto out = static_cast<std::int32_t>(if_nametoindex("p_out"));
+    if (bpf_map_update_elem(object->map("limpet_devices"), &out, &out, BPF_ANY) != 0)
+        stop("entering a device");
     const auto xdp_nothing = bare(BPF_PROG_TYPE_XDP, {move(0, xdp_pass), leave()});
     const auto xdp_only_redirect =
         bare(BPF_PROG_TYPE_XDP, {move(1, out), move(2, 0), call(BPF_FUNC_redirect), leave()});

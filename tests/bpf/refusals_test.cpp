@@ -1,5 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // What the data path leaves alone, and what it drops so that the host's TCP never sees it (invariant I2).
+#include <bpf/bpf.h>
+
 #include <functional>
 
 #include "world.h"
@@ -207,16 +209,6 @@ TEST_P(Refusals, ip_options_of_an_active_flow_are_dropped) {
     }
 }
 
-TEST_P(Refusals, the_last_hop_is_dropped) {
-    Flow flow(world(), family());
-    flow.splice();
-    auto packet = flow.from_client();
-    for (const std::uint8_t hops : {std::uint8_t{1}, std::uint8_t{0}}) {
-        packet.hops = hops;
-        expect_dropped(flow, packet, LIMPET_REASON_DROP_TTL, "a router would not forward it either");
-    }
-}
-
 TEST_P(Refusals, a_packet_larger_than_the_link_goes_up_unchanged) {
     Flow flow(world(), family());
     flow.splice();
@@ -227,7 +219,22 @@ TEST_P(Refusals, a_packet_larger_than_the_link_goes_up_unchanged) {
     EXPECT_EQ(outcome.verdict, Verdict::pass);
     EXPECT_EQ(outcome.frame, packet.build());
     EXPECT_EQ(up.since(), 1U);
-    EXPECT_EQ(flow.client_sends(Program::tc, packet).verdict, Verdict::drop) << "it must not reach the host";
+}
+
+TEST_P(Refusals, xdp_sends_to_no_device_that_takes_no_redirected_frames) {
+    Flow flow(world(), family());
+    flow.splice();
+    const int map = world().object().map("limpet_devices");
+    const int index = world().broker().index;
+    ASSERT_EQ(bpf_map_delete_elem(map, &index), 0);
+    const auto packet = flow.from_client();
+    const auto outcome = flow.client_sends(Program::xdp, packet);
+    EXPECT_EQ(outcome.verdict, Verdict::pass)
+        << "TC does it: redirected, the frame would be lost without a word";
+    EXPECT_EQ(outcome.frame, packet.build());
+    EXPECT_EQ(flow.client_sends(Program::tc, packet).verdict, Verdict::redirect);
+    ASSERT_EQ(bpf_map_update_elem(map, &index, &index, BPF_ANY), 0);
+    EXPECT_EQ(flow.client_sends(Program::xdp, packet).verdict, Verdict::redirect);
 }
 
 TEST_P(Refusals, without_a_neighbour_xdp_goes_up_and_tc_resolves) {
@@ -239,18 +246,6 @@ TEST_P(Refusals, without_a_neighbour_xdp_goes_up_and_tc_resolves) {
     EXPECT_EQ(flow.client_sends(Program::xdp, packet).verdict, Verdict::pass);
     EXPECT_EQ(flow.client_sends(Program::tc, packet).verdict, Verdict::redirect)
         << "the kernel's neighbour code asks for the address";
-}
-
-TEST_P(Refusals, without_a_route_it_is_dropped_and_counted) {
-    Flow flow(world(), family());
-    flow.broker = at(family() == 4 ? "198.51.100.1:1884" : "[2001:db8:ffff::1]:1884");
-    flow.broker_key = dataplane::FlowKey::make(flow.broker, flow.source);
-    flow.splice();
-    const auto packet = flow.from_client();
-    const Counted counted(world(), LIMPET_REASON_DROP_NO_ROUTE);
-    EXPECT_EQ(flow.client_sends(Program::xdp, packet).verdict, Verdict::pass);
-    EXPECT_EQ(flow.client_sends(Program::tc, packet).verdict, Verdict::drop) << "never to the host";
-    EXPECT_EQ(counted.since(), 1U);
 }
 
 class Guard : public FlowTest {};

@@ -141,6 +141,9 @@ Result<std::unique_ptr<World>> World::create() {
     if (world->event_reader_ == nullptr) return fail_errno("reading the event ring", errno);
     world->client_ = side("t_client", "t_far_client", 0x91, 0x02);
     world->broker_ = side("t_broker", "t_far_broker", 0x92, 0x0b);
+    for (const auto* side : {&world->client_, &world->broker_})
+        if (bpf_map_update_elem(loaded.map("limpet_devices"), &side->index, &side->index, BPF_ANY) != 0)
+            return fail_errno("entering a device that XDP may redirect to", errno);
     return world;
 }
 

@@ -82,6 +82,7 @@ void read_dataplane(Section& section, Dataplane& dataplane) {
     section.duration("hold_timeout", dataplane.hold_timeout, bounds::hold_timeout);
     section.number("handoff_tries", dataplane.handoff_tries, bounds::handoff_tries);
     section.duration("idle_timeout", dataplane.idle_timeout, bounds::idle_timeout);
+    section.duration("probe_after", dataplane.probe_after, bounds::probe_after);
     section.duration("closing_timeout", dataplane.closing_timeout, bounds::closing_timeout);
     section.duration("retire_grace", dataplane.retire_grace, bounds::retire_grace);
 }

@@ -51,6 +51,7 @@ struct Dataplane {
     std::chrono::milliseconds hold_timeout{2000};  ///< longest time in HOLD
     unsigned handoff_tries = 5;                    ///< then a relay for good
     std::chrono::seconds idle_timeout{0};          ///< flows without keep-alive; 0: never
+    std::chrono::seconds probe_after{600};         ///< silence until such a flow's ends are asked; 0: never
     std::chrono::milliseconds closing_timeout{
         2000};                                     ///< silence after FIN both ways or RST until an entry goes
     std::chrono::milliseconds retire_grace{1000};  ///< a retired entry until it is deleted

@@ -30,9 +30,9 @@ struct Schema {
 };
 inline constexpr std::array<std::string_view, 5> top_keys{"daemon", "dataplane", "listener", "pool", "admin"};
 inline constexpr std::array<std::string_view, 3> daemon_keys{"workers", "socket", "log_level"};
-inline constexpr std::array<std::string_view, 11> dataplane_keys{
-    "mode",         "interfaces",    "bpffs",        "max_flows",       "source_addresses", "source_ports",
-    "hold_timeout", "handoff_tries", "idle_timeout", "closing_timeout", "retire_grace"};
+inline constexpr std::array<std::string_view, 12> dataplane_keys{
+    "mode",         "interfaces",    "bpffs",        "max_flows",   "source_addresses", "source_ports",
+    "hold_timeout", "handoff_tries", "idle_timeout", "probe_after", "closing_timeout",  "retire_grace"};
 inline constexpr std::array<std::string_view, 8> listener_keys{
     "name", "address", "protocol", "pool", "connect_timeout", "connack_timeout", "max_connect_size", "tls"};
 inline constexpr std::array<std::string_view, 4> tls_keys{"certificate", "key", "client_ca", "verify"};

@@ -88,6 +88,7 @@ inline constexpr Bounds<std::int64_t> stick_capacity{1, 100'000'000};
 inline constexpr Bounds<std::int64_t> max_connect_size{64, 16 * 1024 * 1024};
 inline constexpr Bounds<milliseconds> hold_timeout{milliseconds{50}, seconds{60}};
 inline constexpr Bounds<milliseconds> idle_timeout{seconds{0}, hours{24 * 365}};
+inline constexpr Bounds<milliseconds> probe_after{seconds{0}, hours{24 * 365}};
 inline constexpr Bounds<milliseconds> closing_timeout{milliseconds{50}, hours{1}};
 inline constexpr Bounds<milliseconds> retire_grace{milliseconds{50}, hours{1}};
 inline constexpr Bounds<milliseconds> connect_timeout{milliseconds{10}, hours{1}};

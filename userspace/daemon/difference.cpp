@@ -88,6 +88,7 @@ void compare_fixed(const config::Config& before, const config::Config& after,
     plane.compare("hold_timeout", old.hold_timeout, fresh.hold_timeout);
     plane.compare("handoff_tries", std::uint64_t{old.handoff_tries}, std::uint64_t{fresh.handoff_tries});
     plane.compare("idle_timeout", old.idle_timeout, fresh.idle_timeout);
+    plane.compare("probe_after", old.probe_after, fresh.probe_after);
     plane.compare("closing_timeout", old.closing_timeout, fresh.closing_timeout);
     plane.compare("retire_grace", old.retire_grace, fresh.retire_grace);
     Lines(refused, "admin.").compare("http", before.admin.http, after.admin.http);

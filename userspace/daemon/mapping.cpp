@@ -71,6 +71,7 @@ dataplane::Options dataplane_options(const config::Config& config, bool flush) {
     options.hold_timeout = from.hold_timeout;
     options.handoff_tries = from.handoff_tries;
     options.idle_timeout = from.idle_timeout;
+    options.probe_after = from.probe_after;
     options.closing_timeout = from.closing_timeout;
     options.retire_grace = from.retire_grace;
     options.workers = worker_count(config);

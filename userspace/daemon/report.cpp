@@ -25,6 +25,7 @@ Json interface_json(const dataplane::InterfaceView& interface) {
     return {{"name", interface.name},
             {"mode", dataplane::mode_name(interface.mode)},
             {"dispatcher", interface.dispatcher},
+            {"redirect", interface.redirect},
             {"note", interface.note}};
 }
 

@@ -36,6 +36,7 @@ Runtime::Runtime(config::Config config, std::string config_path, bool flush)
 
 Runtime::~Runtime() {
     ready_ = false;
+    offers_.reset();
     workers_.reset();
     dataplane_.reset();  // its thread reports flow ends to the pools
 }
@@ -50,6 +51,9 @@ Result<void> Runtime::start() {
     pools_->adopt([this](const Pools::Visitor& visit) { dataplane_->for_each_flow(visit); });
     log_start();
     workers_ = std::make_unique<session::Workers>(*dataplane_, session_options(config_));
+    offers_ = std::make_unique<Offers>(*dataplane_, *workers_);
+    offers_->follow(config_);
+    offers_->ask_first();
     if (auto opened = open_listeners(config_.listeners, prepare_pools(config_)); !opened) {
         workers_->stop();
         // Nobody needs the programs, unless an earlier daemon's connections do.
@@ -57,6 +61,7 @@ Result<void> Runtime::start() {
         return opened;
     }
     for (const auto& listener : config_.listeners) log_listener(listener);
+    offers_->start();
     ready_ = true;
     spdlog::info("ready: {} workers, data path {}", worker_count(config_),
                  dataplane::mode_name(dataplane_->mode()));
@@ -92,6 +97,7 @@ Result<void> Runtime::open_listeners(const std::vector<config::Listener>& listen
     for (const auto& listener : listeners) {
         auto options = listener_of(listener, pools.at(listener.pool));
         options.accepted = accepted_counter(listener.name);
+        options.maximum_segment = offers_->segment_of(listener.name);
         auto result = workers_->open(std::move(options));
         if (!result) {
             for (const auto& address : opened) workers_->close(address);
@@ -155,6 +161,7 @@ Result<void> Runtime::apply(const config::Config& fresh) {
     }
     config_.listeners = fresh.listeners;
     config_.pools = fresh.pools;
+    offers_->follow(config_);
     if (file_.daemon.log_level != fresh.daemon.log_level) {
         config_.daemon.log_level = fresh.daemon.log_level;
         spdlog::set_level(spdlog::level::from_str(fresh.daemon.log_level));
@@ -164,6 +171,7 @@ Result<void> Runtime::apply(const config::Config& fresh) {
 
 void Runtime::stop() {
     ready_ = false;
+    offers_.reset();
     spdlog::info("stopping: {} spliced connections go on without the daemon{}", dataplane_->flow_count(),
                  flush_ ? " until the data path is removed now" : "");
     workers_->stop();

@@ -14,6 +14,7 @@
 #include "admin/verbs.h"
 #include "base/result.h"
 #include "config/config.h"
+#include "daemon/offers.h"
 #include "daemon/pools.h"
 #include "daemon/rates.h"
 #include "dataplane/dataplane.h"
@@ -87,6 +88,7 @@ class Runtime : public admin::Verbs {
     std::unique_ptr<Pools> pools_;
     std::unique_ptr<dataplane::Dataplane> dataplane_;
     std::unique_ptr<session::Workers> workers_;
+    std::unique_ptr<Offers> offers_;
 };
 
 }  // namespace limpet::daemon

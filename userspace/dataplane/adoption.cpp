@@ -90,6 +90,20 @@ bool complete(const MapSet& maps) {
     return maps.size() == std::size(lasting_maps);
 }
 
+/// Whether keys and values have the sizes that this version knows; nothing may be read from a map before.
+bool fits(const MapSet& maps) {
+    const auto sized = [&](const char* name, std::uint32_t key, std::uint32_t value) {
+        bpf_map_info info{};
+        std::uint32_t length = sizeof info;
+        return bpf_obj_get_info_by_fd(maps.at(name).get(), &info, &length) == 0 && info.key_size == key &&
+               info.value_size == value;
+    };
+    return sized("limpet_flows4", sizeof(limpet_key4), sizeof(limpet_flow4)) &&
+           sized("limpet_flows6", sizeof(limpet_key6), sizeof(limpet_flow6)) &&
+           sized("limpet_counters", sizeof(std::uint32_t), sizeof(std::uint64_t)) &&
+           sized("limpet_setting", sizeof(std::uint32_t), sizeof(limpet_settings));
+}
+
 }  // namespace
 
 Result<MapSet> find_lasting_maps(const Options& options) {
@@ -105,6 +119,10 @@ Result<MapSet> find_lasting_maps(const Options& options) {
         remove_pins(options.bpffs);
         return MapSet{};
     }
+    if (!fits(maps))
+        return fail(
+            "the data path that is attached has maps of another shape than this version of limpet knows",
+            "run the version that attached it, or end its connections with limpet detach --force");
     const std::uint32_t zero = 0;
     limpet_settings settings{};
     if (bpf_map_lookup_elem(maps.at("limpet_setting").get(), &zero, &settings) != 0 ||

@@ -6,6 +6,7 @@
 
 #include <cstring>
 
+#include "dataplane/device_features.h"
 #include "dataplane/xdp_dispatcher.h"
 
 namespace limpet::dataplane {
@@ -130,6 +131,19 @@ InterfaceView attach(const Interface& interface, Mode mode, const BpfObject& obj
     }
     attach_xdp(interface, object, view);
     return view;
+}
+
+bool follow_redirect(const InterfaceView& view, const BpfObject& object) {
+    const int map = object.map("limpet_devices");
+    const std::uint32_t index = view.index;
+    bool takes = view.mode == Mode::xdp;
+    if (takes)
+        if (const auto device = device_xdp(index)) takes = device->transmit;
+    if (!takes) {
+        bpf_map_delete_elem(map, &index);
+        return false;
+    }
+    return bpf_map_update_elem(map, &index, &index, BPF_ANY) == 0;
 }
 
 void detach(const Interface& interface) {

@@ -8,6 +8,7 @@
 
 #include <algorithm>
 #include <bit>
+#include <cstring>
 #include <ctime>
 
 #include "dataplane/adoption.h"
@@ -77,13 +78,15 @@ Result<void> start_kernel(Dataplane::State& state) {
     auto kernel = std::make_unique<Kernel>(std::move(*object), std::move(*sender));
     if (auto rings = make_rings(*kernel, state.options.workers); !rings) return rings;
     kernel->janitor = std::make_unique<Janitor>(state.options, kernel->maps, state.ports, kernel->sender,
-                                                kernel->object.map("limpet_events"));
+                                                kernel->object.map("limpet_events"),
+                                                [&state](Reason reason) { state.count(reason); });
     kernel->janitor->adopt();
 
     for (const auto& interface : wanted_interfaces(state.options, state.note)) {
         auto view = attach(interface, state.options.mode, kernel->object);
         if (view.mode == Mode::xdp || (view.mode == Mode::tc && state.mode == Mode::relay))
             state.mode = view.mode;
+        view.redirect = follow_redirect(view, kernel->object);
         state.views.push_back(std::move(view));
     }
     if (state.mode == Mode::relay) {
@@ -148,6 +151,17 @@ void Dataplane::State::record_hold(std::chrono::nanoseconds time) {
     hold_buckets[bucket].fetch_add(1, std::memory_order_relaxed);
 }
 
+/// Whether frames may be redirected to a device can change: a veth's peer gets or loses what it takes.
+void Dataplane::State::follow(InterfaceView& view) const {
+    if (view.mode != Mode::xdp) return;
+    const bool redirect = follow_redirect(view, kernel->object);
+    if (redirect == view.redirect) return;
+    view.redirect = redirect;
+    spdlog::info(
+        "interface {}: XDP {}", view.name,
+        redirect ? "sends to it directly" : "leaves what is for it to TC: it takes no redirected frames");
+}
+
 void Dataplane::State::follow_interfaces() {
     host.refresh();
     std::string ignored;
@@ -156,9 +170,13 @@ void Dataplane::State::follow_interfaces() {
         const auto known = std::find_if(views.begin(), views.end(), [&](const auto& view) {
             return view.name == interface.name && view.index == interface.index;
         });
-        if (known != views.end()) continue;
+        if (known != views.end()) {
+            follow(*known);
+            continue;
+        }
         std::erase_if(views, [&](const auto& view) { return view.name == interface.name; });
         views.push_back(attach(interface, options.mode, kernel->object));
+        views.back().redirect = follow_redirect(views.back(), kernel->object);
         spdlog::info("interface {} appeared: {}", interface.name, mode_name(views.back().mode));
     }
 }
@@ -242,6 +260,33 @@ void Dataplane::on_flow_end(std::function<void(const FlowEnd&)> handler) {
         inside->count(end.reason);
         handler(end);
     });
+}
+
+Offer Dataplane::common_offer(std::span<const Endpoint> brokers) const {
+    return state_->offers.common(brokers);
+}
+
+bool Dataplane::knows_offer(const Endpoint& broker) const {
+    return state_->offers.knows(broker);
+}
+
+void Dataplane::set_offer(const Endpoint& listener, std::uint8_t missing) {
+    if (!state_->kernel) return;
+    limpet_offer_key key{};
+    key.family = listener.address.family;
+    key.port = static_cast<std::uint16_t>(__builtin_bswap16(listener.port));
+    std::memcpy(key.address, listener.address.bytes.data(), sizeof key.address);
+    const int map = state_->kernel->object.map("limpet_offers");
+    if (missing == 0) {
+        bpf_map_delete_elem(map, &key);
+        return;
+    }
+    limpet_offer offer{};
+    offer.syn_edit = missing;
+    // A full table leaves clients with offers that the brokers do not keep: they are relayed, by name.
+    if (bpf_map_update_elem(map, &key, &offer, BPF_ANY) != 0)
+        spdlog::warn("the data path has no room for what listener {} offers: its clients may be relayed",
+                     listener.text());
 }
 
 std::array<std::uint64_t, LIMPET_REASON_COUNT> Dataplane::counters() const {

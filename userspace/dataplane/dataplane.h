@@ -18,6 +18,7 @@
 #include "base/fd.h"
 #include "base/reason.h"
 #include "base/result.h"
+#include "dataplane/broker_offers.h"
 
 namespace limpet::dataplane {
 
@@ -35,6 +36,8 @@ struct Options {
     std::chrono::milliseconds hold_timeout{2000};
     unsigned handoff_tries = 5;
     std::chrono::seconds idle_timeout{0};
+    std::chrono::seconds probe_after{
+        600};  ///< silence after which a flow without keep-alive is asked; 0: never
     std::chrono::milliseconds closing_timeout{2000};
     std::chrono::milliseconds retire_grace{1000};
     unsigned workers = 1;
@@ -47,6 +50,7 @@ struct InterfaceView {
     unsigned index = 0;
     Mode mode = Mode::relay;  ///< xdp (with TC behind it), tc, or relay: nothing attached
     bool dispatcher = false;  ///< XDP through libxdp's dispatcher
+    bool redirect = false;    ///< XDP sends packets to it; otherwise TC does
     std::string note;         ///< why it is not what was asked for; empty otherwise
 };
 
@@ -105,6 +109,12 @@ class Dataplane {
     bool kill_flow(const Endpoint& client, const Endpoint& listener);
     /// Handler for ended flows; set before the first connection.
     void on_flow_end(std::function<void(const FlowEnd&)> handler);
+
+    /// What all of these brokers agree to in a handshake, as far as it was seen.
+    [[nodiscard]] Offer common_offer(std::span<const Endpoint> brokers) const;
+    [[nodiscard]] bool knows_offer(const Endpoint& broker) const;
+    /// What clients of this listener are not offered from now on: LIMPET_SYN_*; 0: nothing is held back.
+    void set_offer(const Endpoint& listener, std::uint8_t missing);
 
     /// Counters of include/limpet/reason.h, data path and userspace added up.
     [[nodiscard]] std::array<std::uint64_t, LIMPET_REASON_COUNT> counters() const;

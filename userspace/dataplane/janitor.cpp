@@ -17,14 +17,31 @@ std::chrono::milliseconds ticks_to_time(std::uint32_t ticks) {
     return std::chrono::milliseconds(ticks * nanoseconds_per_tick / 1'000'000);
 }
 
+/// Whether the other end has acknowledged all that this one sent, its FIN included.
+bool acknowledged(const FlowEntry& sender, const FlowEntry& receiver) {
+    return receiver.flow.note_ack == sender.flow.note_sequence_end + sender.flow.sequence_delta;
+}
+
+/// How long a closing flow must be silent before it is over: nobody has anything to repeat after a RST, or
+/// when both FINs were acknowledged.
+std::chrono::milliseconds closing_silence(const FlowEntry& client, const FlowEntry& broker,
+                                          std::chrono::milliseconds closing_timeout) {
+    const bool done = client.flow.close_reason != LIMPET_REASON_END_FIN ||
+                      (acknowledged(client, broker) && acknowledged(broker, client));
+    return done ? closing_timeout
+                : std::max<std::chrono::milliseconds>(closing_timeout, unacknowledged_timeout);
+}
+
 }  // namespace
 
-Janitor::Janitor(const Options& options, FlowMaps& maps, SourcePorts& ports, RawSender& sender, int events)
+Janitor::Janitor(const Options& options, FlowMaps& maps, SourcePorts& ports, RawSender& sender, int events,
+                 std::function<void(Reason)> count)
     : options_(options),
       maps_(maps),
       ports_(ports),
       sender_(sender),
-      wake_(eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)) {
+      wake_(eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)),
+      probing_(maps, sender, [count = std::move(count)] { count(LIMPET_REASON_PROBED); }) {
     events_ = ring_buffer__new(events, &Janitor::handle_event, this, nullptr);
 }
 
@@ -53,14 +70,14 @@ void Janitor::wake() const {
     [[maybe_unused]] const int result = eventfd_write(wake_.get(), 1);
 }
 
-void Janitor::keep_for_grace(Fd socket) {
+void Janitor::keep_for_grace(Fd client, Fd broker, const FlowPair& pair) {
     bool first = false;
     {
         const std::lock_guard guard(mutex_);
         first = graces_.empty();
-        graces_.emplace_back(Clock::now() + socket_grace, std::move(socket));
+        graces_.push_back({Clock::now() + socket_grace, std::move(client), std::move(broker), pair});
     }
-    descriptors_.fetch_add(1, std::memory_order_relaxed);
+    descriptors_.fetch_add(2, std::memory_order_relaxed);
     if (first) wake();
 }
 
@@ -81,7 +98,7 @@ void Janitor::run() {
             const std::lock_guard guard(mutex_);
             if (!graces_.empty() || !kills_.empty())
                 timeout = 10;
-            else if (!removals_.empty() || !checks_.empty() || cursor_.started)
+            else if (!removals_.empty() || !checks_.empty() || cursor_.started || !probing_.empty())
                 timeout = 100;
         }
         std::array<pollfd, 2> descriptors{
@@ -102,11 +119,17 @@ void Janitor::run() {
                 checks_.pop_front();
             }
         }
-        for (const auto& pair : due) check_closing(pair, now);
+        for (const auto& pair : due)
+            if (const auto wait = check_closing(pair)) {
+                const std::lock_guard guard(mutex_);
+                checks_.push_back({now + *wait, pair});
+            }
+        probing_.step(now, [this](const FlowPair& pair) { kill(pair.client, LIMPET_REASON_END_UNANSWERED); });
         remove_due(now);
         if (now >= next_sweep_) sweep(now);
         if (now >= next_tick_) {
             next_tick_ = now + std::chrono::seconds(1);
+            conntrack_.look();
             if (tick_) tick_();
         }
     }
@@ -121,7 +144,7 @@ int Janitor::handle_event(void* context, void* data, std::size_t size) {
     FlowKey key;
     key.family = event.family;
     std::memcpy(key.bytes.data(), event.key, key.bytes.size());
-    static_cast<Janitor*>(context)->take_event(key, event.state, static_cast<Reason>(event.reason));
+    static_cast<Janitor*>(context)->take_event(key, event);
     return 0;
 }
 
@@ -130,11 +153,14 @@ std::optional<FlowPair> Janitor::pair_of(const FlowKey& key, const FlowEntry& en
     return entry.is_client_leg() ? FlowPair{key, entry.peer_key()} : FlowPair{entry.peer_key(), key};
 }
 
-void Janitor::take_event(const FlowKey& key, std::uint8_t state, Reason reason) {
+void Janitor::take_event(const FlowKey& key, const limpet_event& event) {
+    const auto state = event.state;
+    const auto reason = static_cast<Reason>(event.reason);
     const auto entry = maps_.read(key);
     if (!entry) return;
     const auto pair = pair_of(key, *entry);
     if (!pair) return;
+    if (reason == LIMPET_REASON_DOUBTED) take_doubt(*pair, key, event.sequence);
     if (state == LIMPET_STATE_CLOSING) watch_closing(*pair);
     if (state != LIMPET_STATE_RETIRED) return;
     const auto client = entry->is_client_leg() ? entry : maps_.read(pair->client);
@@ -142,19 +168,28 @@ void Janitor::take_event(const FlowKey& key, std::uint8_t state, Reason reason) 
     if (client && client->flow.state == LIMPET_STATE_RETIRED) end(*pair, reason, *client);
 }
 
-void Janitor::check_closing(const FlowPair& pair, Clock::time_point now) {
+void Janitor::take_doubt(const FlowPair& pair, const FlowKey& key, std::uint32_t sequence) {
+    if (probing_.is_answer(pair, key, sequence))
+        kill(pair.client, LIMPET_REASON_END_RST);  // that end has lost the connection; the other one is told
+    else
+        probing_.begin(pair, Probing::Cause::doubt, Clock::now());
+}
+
+std::optional<std::chrono::milliseconds> Janitor::check_closing(const FlowPair& pair) {
     const auto client = maps_.read(pair.client);
     const auto broker = maps_.read(pair.broker);
-    if (!client || !broker) return;
-    if (client->flow.state != LIMPET_STATE_CLOSING || broker->flow.state != LIMPET_STATE_CLOSING) return;
+    if (!client || !broker || client->flow.state != LIMPET_STATE_CLOSING ||
+        broker->flow.state != LIMPET_STATE_CLOSING)
+        return std::nullopt;
     const auto present = tick_now();
     const auto silence = ticks_to_time(std::min(present - client->flow.tick, present - broker->flow.tick));
-    if (silence + std::chrono::milliseconds(20) < options_.closing_timeout) {
-        const std::lock_guard guard(mutex_);
-        checks_.push_back({now + options_.closing_timeout - silence, pair});
-        return;
+    if (silence + std::chrono::milliseconds(20) <
+        closing_silence(*client, *broker, options_.closing_timeout)) {
+        // The last ACK may come at any time: looked at again no later than after the short time.
+        return std::max(options_.closing_timeout - silence, options_.closing_timeout / 4);
     }
     end(pair, static_cast<Reason>(client->flow.close_reason), *client);
+    return std::nullopt;
 }
 
 void Janitor::end(const FlowPair& pair, Reason reason, const FlowEntry& client) {
@@ -214,15 +249,19 @@ bool Janitor::kill(const FlowKey& client_key, Reason reason) {
 }
 
 void Janitor::close_due(Clock::time_point now) {
-    std::vector<Fd> closing;
+    std::vector<Grace> closing;
     {
         const std::lock_guard guard(mutex_);
-        while (!graces_.empty() && graces_.front().first <= now) {
-            closing.push_back(std::move(graces_.front().second));
+        while (!graces_.empty() && graces_.front().due <= now) {
+            closing.push_back(std::move(graces_.front()));
             graces_.pop_front();
         }
     }
-    descriptors_.fetch_sub(closing.size(), std::memory_order_relaxed);
+    descriptors_.fetch_sub(2 * closing.size(), std::memory_order_relaxed);
+    for (const auto& grace : closing) {
+        conntrack_.forget(grace.pair.client.source(), grace.pair.client.destination());
+        conntrack_.forget(grace.pair.broker.destination(), grace.pair.broker.source());
+    }
 }
 
 void Janitor::remove_due(Clock::time_point now) {
@@ -267,12 +306,17 @@ void Janitor::visit(const FlowKey& key, const FlowEntry& entry) {
         kill(key, LIMPET_REASON_END_IDLE);
         return;
     }
+    if (flow.state == LIMPET_STATE_ACTIVE && flow.idle_ticks == 0 && options_.probe_after.count() != 0 &&
+        tick_now() - flow.tick < (1U << 31) && ticks_to_time(tick_now() - flow.tick) > options_.probe_after) {
+        probing_.begin({key, entry.peer_key()}, Probing::Cause::silence, Clock::now());
+        return;
+    }
     // An event may have been lost; then this walk is the one to find what it told of.
     const auto pair = pair_of(key, entry);
     if (!pair) return;
     if (flow.state == LIMPET_STATE_CLOSING &&
         ticks_to_time(tick_now() - flow.tick) > 2 * options_.closing_timeout)
-        check_closing(*pair, Clock::now());
+        check_closing(*pair);
     else if (flow.state == LIMPET_STATE_RETIRED && flow.client_hash != 0 &&
              ticks_to_time(tick_now() - flow.tick) > 2 * options_.retire_grace + sweep_interval)
         end(*pair, static_cast<Reason>(flow.close_reason), entry);
@@ -294,14 +338,21 @@ void Janitor::adopt() {
         if (entry.flow.state == LIMPET_STATE_CLOSING) watch_closing({key, broker_key});
         return true;
     });
-    for (const auto& [key, entry] : orphans) {
-        maps_.retire(key, 0, LIMPET_REASON_END_ORPHAN);
-        maps_.remove(key, 0);
-    }
+    for (const auto& [key, entry] : orphans) remove_orphan(key, entry);
     flows_ = adopted;
     if (adopted != 0 || !orphans.empty())
         spdlog::info("took over {} spliced connections of an earlier daemon, removed {} unfinished entries",
                      adopted, orphans.size());
+}
+
+/// Its connection was on its way when the daemon died, and its socket went with the daemon; one that was
+/// frozen (TCP_REPAIR) went without a word, so its end would wait for ever.
+void Janitor::remove_orphan(const FlowKey& key, const FlowEntry& entry) {
+    if (entry.flow.state != LIMPET_STATE_RETIRED && (entry.flow.flags & LIMPET_FLOW_NOTE_SEEN) != 0)
+        sender_.send_reset(key.destination(), key.source(), entry.flow.note_ack,
+                           entry.flow.note_sequence_end);
+    maps_.retire(key, 0, LIMPET_REASON_END_ORPHAN);
+    maps_.remove(key, 0);
 }
 
 }  // namespace limpet::dataplane

@@ -13,8 +13,10 @@
 #include <vector>
 
 #include "base/fd.h"
+#include "dataplane/conntrack.h"
 #include "dataplane/dataplane.h"
 #include "dataplane/flow_maps.h"
+#include "dataplane/probing.h"
 #include "dataplane/raw_sender.h"
 #include "dataplane/source_ports.h"
 
@@ -22,23 +24,19 @@ struct ring_buffer;
 
 namespace limpet::dataplane {
 
-/// A connection's two keys.
-struct FlowPair {
-    FlowKey client;  ///< client -> listener
-    FlowKey broker;  ///< broker -> our source address
-};
-
 class Janitor {
   public:
     using Clock = std::chrono::steady_clock;
 
-    Janitor(const Options& options, FlowMaps& maps, SourcePorts& ports, RawSender& sender, int events);
+    /// `count` counts one event of userspace's own; called on the janitor's thread.
+    Janitor(const Options& options, FlowMaps& maps, SourcePorts& ports, RawSender& sender, int events,
+            std::function<void(Reason)> count);
     ~Janitor();
     Janitor(const Janitor&) = delete;
     Janitor& operator=(const Janitor&) = delete;
 
-    /// Takes over the flows of an earlier daemon: complete pairs go on, everything else is removed. Before
-    /// start().
+    /// Takes over the flows of an earlier daemon: complete pairs go on; of everything else the end is told by
+    /// RST, and the entry removed. Before start().
     void adopt();
     void start();
     /// Ends the thread; entries stay as they are.
@@ -54,8 +52,9 @@ class Janitor {
         return descriptors_.load(std::memory_order_relaxed);
     }
 
-    /// Keeps a socket that was left in repair mode for the grace, then closes it.
-    void keep_for_grace(Fd socket);
+    /// Keeps both sockets of a pair, left in repair mode, for the grace; then closes them, and the host
+    /// forgets them.
+    void keep_for_grace(Fd client, Fd broker, const FlowPair& pair);
     /// An entry that its session gave up: it is RETIRED already, and goes after the grace, with its source
     /// port where it is a broker leg's.
     void remove_later(const FlowKey& key, std::uint32_t generation, bool broker_leg);
@@ -74,6 +73,12 @@ class Janitor {
         std::uint32_t generation;
         bool broker_leg;
     };
+    struct Grace {
+        Clock::time_point due;
+        Fd client;
+        Fd broker;
+        FlowPair pair;
+    };
     struct Check {
         Clock::time_point due;
         FlowPair pair;
@@ -81,9 +86,12 @@ class Janitor {
 
     void run();
     static int handle_event(void* context, void* data, std::size_t size);
-    void take_event(const FlowKey& key, std::uint8_t state, Reason reason);
+    void take_event(const FlowKey& key, const limpet_event& event);
+    void take_doubt(const FlowPair& pair, const FlowKey& key, std::uint32_t sequence);
     [[nodiscard]] std::optional<FlowPair> pair_of(const FlowKey& key, const FlowEntry& entry) const;
-    void check_closing(const FlowPair& pair, Clock::time_point now);
+    /// Ends a closing flow that has been silent for long enough; otherwise when to look again, if ever.
+    std::optional<std::chrono::milliseconds> check_closing(const FlowPair& pair);
+    void remove_orphan(const FlowKey& key, const FlowEntry& entry);
     /// Both entries RETIRED, counts and handler called once, removal scheduled.
     void end(const FlowPair& pair, Reason reason, const FlowEntry& client);
     void reset_both(const FlowPair& pair, const FlowEntry& client, const FlowEntry& broker);
@@ -104,10 +112,12 @@ class Janitor {
     std::atomic<std::size_t> descriptors_{0};
     std::atomic<bool> stop_{false};
     std::function<void()> tick_;
+    Probing probing_;
+    Conntrack conntrack_;
 
     std::mutex mutex_;  // what other threads hand over
     std::function<void(const FlowEnd&)> handler_;
-    std::deque<std::pair<Clock::time_point, Fd>> graces_;
+    std::deque<Grace> graces_;
     std::deque<Removal> removals_;
     std::deque<Check> checks_;
     std::vector<std::pair<FlowKey, Reason>> kills_;
@@ -124,6 +134,9 @@ class Janitor {
 /// How long both sockets of a spliced connection stay open in repair mode: a pure ACK that passed in HOLD may
 /// still be on its way and must find its socket, not be answered with RST.
 inline constexpr std::chrono::milliseconds socket_grace{50};
+/// Silence of a closing flow of which an end has not acknowledged the other's FIN: its sender repeats it for
+/// about this long (RFC 9293 3.8.1; Linux: tcp_orphan_retries).
+inline constexpr std::chrono::seconds unacknowledged_timeout{60};
 /// How often all entries are looked at: silent flows are found this much later at most, plus the time of the
 /// walk.
 inline constexpr std::chrono::seconds sweep_interval{2};

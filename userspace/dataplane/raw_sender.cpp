@@ -21,7 +21,8 @@ constexpr std::uint8_t tcp_fin = 0x01;
 constexpr std::uint8_t tcp_rst = 0x04;
 constexpr std::uint8_t tcp_psh = 0x08;
 constexpr std::uint8_t tcp_ack = 0x10;
-constexpr std::size_t alignment = 2;  // puts the IP header of a frame on a multiple of four
+constexpr std::uint32_t timestamps_space = 12;  // RFC 7323 appendix A: the option behind two NOPs
+constexpr std::size_t alignment = 2;            // puts the IP header of a frame on a multiple of four
 
 Result<Fd> open_raw(int family) {
     Fd socket(::socket(family, SOCK_RAW | SOCK_CLOEXEC | SOCK_NONBLOCK, IPPROTO_RAW));
@@ -86,8 +87,19 @@ unsigned RawSender::send_frame(std::span<std::uint8_t> frame, std::uint32_t maxi
 
 bool RawSender::send_reset(const Endpoint& from, const Endpoint& to, std::uint32_t sequence,
                            std::uint32_t acknowledgement) {
+    return send_segment({from, to, sequence, acknowledgement, std::nullopt}, tcp_rst | tcp_ack);
+}
+
+bool RawSender::send_probe(const Segment& segment) {
+    return send_segment(segment, tcp_ack);
+}
+
+bool RawSender::send_segment(const Segment& segment, std::uint8_t flags) {
+    const auto& [from, to, sequence, acknowledgement, timestamps] = segment;
     const std::uint32_t ip_header = to.address.family == 4 ? sizeof(iphdr) : sizeof(ipv6hdr);
-    std::array<std::uint8_t, alignment + ETH_HLEN + sizeof(ipv6hdr) + sizeof(tcphdr)> buffer{};
+    const std::uint32_t tcp_header = sizeof(tcphdr) + (timestamps ? timestamps_space : 0);
+    std::array<std::uint8_t, alignment + ETH_HLEN + sizeof(ipv6hdr) + sizeof(tcphdr) + timestamps_space>
+        buffer{};
     auto* frame = buffer.data() + alignment;
     auto* ip_bytes = frame + ETH_HLEN;
     if (to.address.family == 4) {
@@ -110,16 +122,21 @@ bool RawSender::send_reset(const Endpoint& from, const Endpoint& to, std::uint32
     packet.family = to.address.family;
     packet.ip_offset = ETH_HLEN;
     packet.tcp_offset = ETH_HLEN + ip_header;
-    packet.tcp_header = sizeof(tcphdr);
+    packet.tcp_header = tcp_header;
     auto* tcp = reinterpret_cast<tcphdr*>(frame + packet.tcp_offset);
     tcp->source = htons(from.port);
     tcp->dest = htons(to.port);
     tcp->seq = htonl(sequence);
     tcp->ack_seq = htonl(acknowledgement);
-    tcp->doff = sizeof(tcphdr) / 4;
-    frame[packet.tcp_offset + 13] = tcp_rst | tcp_ack;
+    tcp->doff = static_cast<std::uint16_t>(tcp_header / 4) & 0xf;
+    frame[packet.tcp_offset + 13] = flags;
+    if (timestamps) {
+        const std::array<std::uint32_t, 3> option{htonl(0x0101080a), htonl(timestamps->first),
+                                                  htonl(timestamps->second)};
+        std::memcpy(tcp + 1, option.data(), sizeof option);
+    }
     limpet_host_checksum(frame, &packet, 0);
-    return send_packet(packet.family, {ip_bytes, ip_header + sizeof(tcphdr)});
+    return send_packet(packet.family, {ip_bytes, ip_header + tcp_header});
 }
 
 }  // namespace limpet::dataplane

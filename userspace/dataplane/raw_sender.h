@@ -4,7 +4,9 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <span>
+#include <utility>
 
 #include "base/endpoint.h"
 #include "base/fd.h"
@@ -12,6 +14,16 @@
 #include "dataplane/flow_key.h"
 
 namespace limpet::dataplane {
+
+/// A segment without data, as it should arrive.
+struct Segment {
+    Endpoint from;
+    Endpoint to;
+    std::uint32_t sequence = 0;
+    std::uint32_t acknowledgement = 0;
+    /// TSval and TSecr, where the leg uses timestamps (RFC 7323 3.2).
+    std::optional<std::pair<std::uint32_t, std::uint32_t>> timestamps;
+};
 
 class RawSender {
   public:
@@ -24,9 +36,12 @@ class RawSender {
     /// A RST with ACK from `from` to `to`; `sequence` is what `to` expects next (RFC 5961 3.2).
     bool send_reset(const Endpoint& from, const Endpoint& to, std::uint32_t sequence,
                     std::uint32_t acknowledgement);
+    /// A keep-alive probe (RFC 9293 3.8.4): an ACK; its sequence number is the caller's to choose.
+    bool send_probe(const Segment& segment);
 
   private:
     RawSender(Fd v4, Fd v6) : v4_(std::move(v4)), v6_(std::move(v6)) {}
+    bool send_segment(const Segment& segment, std::uint8_t flags);
     bool send_packet(std::uint8_t family, std::span<const std::uint8_t> packet);
 
     Fd v4_;

@@ -8,6 +8,7 @@
 #include <unordered_map>
 
 #include "dataplane/bpf_object.h"
+#include "dataplane/broker_offers.h"
 #include "dataplane/dataplane.h"
 #include "dataplane/interfaces.h"
 #include "dataplane/janitor.h"
@@ -47,6 +48,7 @@ struct Dataplane::State {
     Options options;
     SourcePorts ports;
     HostView host;
+    BrokerOffers offers;
     std::unique_ptr<Kernel> kernel;  // none: relay
     Mode mode = Mode::relay;
     std::string note;
@@ -65,6 +67,7 @@ struct Dataplane::State {
     void record_hold(std::chrono::nanoseconds time);
     /// Attaches to interfaces that came since; called by the janitor.
     void follow_interfaces();
+    void follow(InterfaceView& view) const;
 };
 
 }  // namespace limpet::dataplane

@@ -98,8 +98,10 @@ void Connection::State::track_client(int socket) {
         reason = LIMPET_REASON_RELAY_LOCAL_PEER;
     }
     if (reason != LIMPET_REASON_NONE) return;
-    if (const auto info = read_socket(socket); info && info->established)
+    if (const auto info = read_socket(socket); info && info->established) {
         client_segment = info->options.peer_segment;
+        syn_edit = missing_options(info->options);
+    }
     client_key = FlowKey::make(client, listener);
     using Created = dataplane::FlowMaps::Created;
     auto created = kernel().maps.create(client_key, LIMPET_FLOW_CLIENT_LEG, client_generation);
@@ -174,6 +176,9 @@ Reason Connection::State::learn_options(int client_socket, int broker_socket) {
         return LIMPET_REASON_RELAY_NOT_SEEN;
     // TCP_MAXSEG bounds what the socket knows of the peer's MSS too, so the note of the SYN-ACK counts.
     if (read.leg[1].egress_interface != 0) broker_options.peer_segment = read.leg[1].egress_interface;
+    // What it was not offered it could not agree to, so nothing is learned of that.
+    inside().offers.learn(broker, {missing_options(broker_options), broker_options.peer_segment},
+                          static_cast<std::uint8_t>(all_options & ~syn_edit));
     return check_parity(client_options, broker_options);
 }
 
@@ -282,8 +287,7 @@ Step Connection::State::look(int client_socket, int broker_socket, const FlowFac
     phase = Phase::gone;
     inside().record_hold(Clock::now() - hold_began);
     deliver_parked();
-    kernel().janitor->keep_for_grace(Fd(client_socket));
-    kernel().janitor->keep_for_grace(Fd(broker_socket));
+    kernel().janitor->keep_for_grace(Fd(client_socket), Fd(broker_socket), {client_key, broker_key});
     return {Step::Kind::gone, {}, LIMPET_REASON_NONE};
 }
 

@@ -21,6 +21,12 @@ Direction direction(const LegPosition& from, const LegPosition& to, std::uint8_t
 
 }  // namespace
 
+std::uint8_t missing_options(const LegOptions& options) {
+    return static_cast<std::uint8_t>((options.timestamps ? 0U : LIMPET_SYN_NO_TIMESTAMPS) |
+                                     (options.sack ? 0U : LIMPET_SYN_NO_SACK) |
+                                     (options.window_scale ? 0U : LIMPET_SYN_NO_WINDOW_SCALE));
+}
+
 Reason check_parity(const LegOptions& client, const LegOptions& broker) {
     if (client.timestamps != broker.timestamps) return LIMPET_REASON_RELAY_PARITY_TIMESTAMPS;
     if (client.sack != broker.sack) return LIMPET_REASON_RELAY_PARITY_SACK;

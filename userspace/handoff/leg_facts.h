@@ -2,6 +2,8 @@
 // What one leg's socket and the data path's note say of it, and what follows for a pair of legs. Values only.
 #pragma once
 
+#include <limpet/flow_abi.h>
+
 #include <cstdint>
 #include <expected>
 
@@ -20,6 +22,12 @@ struct LegOptions {
     std::uint32_t announced_segment = 0;  ///< MSS that we announced: what the peer may send
     std::uint32_t peer_segment = 0;       ///< MSS that the peer announced: what may be sent to it
 };
+
+/// LIMPET_SYN_*, all of them.
+inline constexpr std::uint8_t all_options =
+    LIMPET_SYN_NO_TIMESTAMPS | LIMPET_SYN_NO_SACK | LIMPET_SYN_NO_WINDOW_SCALE;
+/// LIMPET_SYN_*: what the handshake did not agree on.
+[[nodiscard]] std::uint8_t missing_options(const LegOptions& options);
 
 /// Where a leg stands at the moment of the handoff.
 struct LegPosition {

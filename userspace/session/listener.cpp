@@ -5,6 +5,8 @@
 #include <netinet/tcp.h>
 #include <sys/socket.h>
 
+#include <algorithm>
+
 namespace limpet::session {
 namespace {
 
@@ -26,7 +28,14 @@ std::string advice_for(int number, const Endpoint& address) {
 
 }  // namespace
 
-Result<Fd> open_listening_socket(const Endpoint& address) {
+void limit_segment(int listening_socket, std::uint32_t maximum_segment) {
+    // tcp(7): at least 88 bytes; 0 takes the limit away
+    const int segment =
+        maximum_segment == 0 ? 0 : static_cast<int>(std::clamp<std::uint32_t>(maximum_segment, 88, 32767));
+    setsockopt(listening_socket, IPPROTO_TCP, TCP_MAXSEG, &segment, sizeof segment);
+}
+
+Result<Fd> open_listening_socket(const Endpoint& address, std::uint32_t maximum_segment) {
     const auto doing = "listening on " + address.text();
     const int family = address.address.family == 4 ? AF_INET : AF_INET6;
     Fd socket(::socket(family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, IPPROTO_TCP));
@@ -37,6 +46,7 @@ Result<Fd> open_listening_socket(const Endpoint& address) {
     // Inherited by accepted sockets: a system call less for each.
     setsockopt(socket.get(), IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
     if (family == AF_INET6) setsockopt(socket.get(), IPPROTO_IPV6, IPV6_V6ONLY, &on, sizeof on);
+    if (maximum_segment != 0) limit_segment(socket.get(), maximum_segment);
     sockaddr_storage storage{};
     const auto length = address.to_sockaddr(storage);
     if (::bind(socket.get(), reinterpret_cast<const sockaddr*>(&storage), length) != 0 ||

@@ -28,12 +28,15 @@ struct Listener {
         10000};                                  ///< from the first connect to CONNACK, all brokers tried
     std::uint32_t max_connect_size = 64 * 1024;  ///< bytes
     std::shared_ptr<balancer::Pool> pool;
+    std::uint32_t maximum_segment = 0;  ///< that clients are told, bytes (MSS); 0: the kernel's own choice
     /// Outlives a reload of the listener.
     std::shared_ptr<std::atomic<std::uint64_t>> accepted = std::make_shared<std::atomic<std::uint64_t>>(0);
 };
 
 /// A listening socket of one worker: SO_REUSEPORT, so that the kernel spreads clients over the workers;
-/// IPv6 without mapped IPv4.
-[[nodiscard]] Result<Fd> open_listening_socket(const Endpoint& address);
+/// IPv6 without mapped IPv4. `maximum_segment`: as in Listener.
+[[nodiscard]] Result<Fd> open_listening_socket(const Endpoint& address, std::uint32_t maximum_segment = 0);
+/// For connections that are accepted from now on.
+void limit_segment(int listening_socket, std::uint32_t maximum_segment);
 
 }  // namespace limpet::session

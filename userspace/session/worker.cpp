@@ -71,6 +71,7 @@ class Worker {
 
     void open(std::shared_ptr<const Listener> listener, Fd socket);
     void replace(std::shared_ptr<const Listener> listener);
+    void limit(const Endpoint& address, std::uint32_t maximum_segment);
     void close(const Endpoint& address);
     void begin_stop();
     void stop();
@@ -126,6 +127,13 @@ void Worker::replace(std::shared_ptr<const Listener> listener) {
     asio::post(loop_, [this, listener] {
         const auto found = doors_.find(listener->address);
         if (found != doors_.end()) found->second->listener = listener;
+    });
+}
+
+void Worker::limit(const Endpoint& address, std::uint32_t maximum_segment) {
+    asio::post(loop_, [this, address, maximum_segment] {
+        const auto found = doors_.find(address);
+        if (found != doors_.end()) limit_segment(found->second->socket.native_handle(), maximum_segment);
     });
 }
 
@@ -310,7 +318,7 @@ Result<Endpoint> Workers::open(Listener listener) {
     }
     std::vector<Fd> sockets;
     for (std::size_t index = 0; index < state_->workers.size(); ++index) {
-        auto socket = open_listening_socket(listener.address);
+        auto socket = open_listening_socket(listener.address, listener.maximum_segment);
         if (!socket) return std::unexpected(socket.error());
         if (listener.address.port == 0) {
             const auto chosen = local_endpoint(socket->get());
@@ -324,6 +332,10 @@ Result<Endpoint> Workers::open(Listener listener) {
     for (std::size_t index = 0; index < sockets.size(); ++index)
         state_->workers[index]->open(shared, std::move(sockets[index]));
     return shared->address;
+}
+
+void Workers::limit_segment(const Endpoint& address, std::uint32_t maximum_segment) {
+    for (auto& worker : state_->workers) worker->limit(address, maximum_segment);
 }
 
 void Workers::close(const Endpoint& address) {

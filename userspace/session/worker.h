@@ -43,6 +43,9 @@ class Workers {
     Result<Endpoint> open(Listener listener);
     /// Stops accepting on an address; the sessions that came from it go on.
     void close(const Endpoint& address);
+    /// The largest segment (MSS, bytes) that clients of an address are told from now on; 0: the kernel's
+    /// choice.
+    void limit_segment(const Endpoint& address, std::uint32_t maximum_segment);
     /// Stops accepting, closes after the grace what has not left or ended by itself, and ends the threads.
     void stop();
 

@@ -82,17 +82,17 @@ TEST(difference, names_what_needs_a_restart) {
 TEST(difference, misses_no_value_of_the_dataplane_section) {
     // Whoever adds a value to the section must add it to the comparison: its size says that one came.
     config::Dataplane section;
-    auto& [mode, interfaces, bpffs, max_flows, sources, first, last, hold, tries, idle, closing, retire] =
-        section;
+    auto& [mode, interfaces, bpffs, max_flows, sources, first, last, hold, tries, idle, probe, closing,
+           retire] = section;
     static_cast<void>(mode), static_cast<void>(interfaces), static_cast<void>(bpffs);
     static_cast<void>(max_flows), static_cast<void>(sources), static_cast<void>(first),
         static_cast<void>(last);
     hold = closing = retire = std::chrono::milliseconds{1};
     tries = 77;
-    idle = std::chrono::seconds{77};
+    idle = probe = std::chrono::seconds{77};
     auto after = base();
     after.dataplane = section;
-    EXPECT_EQ(compare(base(), after).refused.size(), 5u);
+    EXPECT_EQ(compare(base(), after).refused.size(), 6u);
 }
 
 }  // namespace

@@ -1,0 +1,23 @@
+// SPDX-License-Identifier: Apache-2.0
+// A TCP handshake with each broker, to learn what options it agrees to, before clients come.
+#pragma once
+
+#include <chrono>
+#include <span>
+
+#include "base/endpoint.h"
+
+namespace limpet::dataplane {
+class Dataplane;
+}
+
+namespace limpet::handoff {
+
+/// Connects to all of them at once and closes again; what they agreed to is then known to the data plane
+/// (Dataplane::common_offer). Blocks until all have answered, `patience` at the longest; who does not answer
+/// is not known afterwards. Source ports come from the data plane's allocator. Without a kernel data path:
+/// nothing to do.
+void ask_brokers(dataplane::Dataplane& dataplane, std::span<const Endpoint> brokers,
+                 std::chrono::milliseconds patience);
+
+}  // namespace limpet::handoff
