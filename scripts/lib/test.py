@@ -80,6 +80,16 @@ def rooms(_):
     return one(run(SCRIPTS / "check-rooms", "--self-test")[0] == 0) + one(run(SCRIPTS / "check-rooms")[0] == 0)
 
 
+def documented(_):
+    """Every counter has its place in the documentation."""
+    names = re.findall(r'^    X\([A-Z_0-9]+, "([^"]+)"', (TOP / "include/limpet/reason.h").read_text(), re.MULTILINE)
+    page = (TOP / "docs/COUNTERS.md").read_text()
+    missing = [name for name in names if name != "none" and f"| `{name}` |" not in page]
+    if missing or not names:
+        print(f"docs/COUNTERS.md lacks {', '.join(missing) or 'everything'}", flush=True)
+    return one(bool(names) and not missing)
+
+
 def formatting(_):
     return one(run("clang-format-19", "--dry-run", "-Werror", *tracked_sources())[0] == 0)
 
@@ -180,6 +190,7 @@ def sanitized(arguments):
 SECTIONS = [
     ("build", lambda _: build("release")),
     ("rooms", rooms),
+    ("docs", documented),
     ("format", formatting),
     ("unit", unit_tests),
     ("bpf", packet_tests),
