@@ -98,7 +98,7 @@ LIMPET_INLINE int limpet_forward_xdp(struct xdp_md* context, const struct limpet
     __builtin_memcpy(ethernet->h_dest, fib.dmac, ETH_ALEN);
     __builtin_memcpy(ethernet->h_source, fib.smac, ETH_ALEN);
     limpet_count(LIMPET_REASON_FORWARDED_XDP);
-    return (int)bpf_redirect_map(&limpet_devices, fib.ifindex, 0);
+    return XDP_REDIRECT;
 }
 
 /* Options in an unusual order are walked in a scratch space of this CPU, where any offset is in bounds. */

@@ -32,15 +32,16 @@ LIMPET_INLINE void limpet_fill_fib(struct bpf_fib_lookup* fib, int family, const
     }
 }
 
-/* 0: fib holds device and addresses; otherwise TC must finish. The packet is not touched. */
+/* 0: fib holds the addresses, and the device is chosen; otherwise TC must finish. The packet is not touched.
+ */
 LIMPET_INLINE int limpet_route_xdp(struct xdp_md* context, int family, const struct limpet_packet* packet,
                                    const void* entry, struct bpf_fib_lookup* fib) {
     limpet_fill_fib(fib, family, packet, entry);
     fib->tot_len = (__u16)packet->ip_length; /* larger than the link: TC */
     fib->ifindex = context->ingress_ifindex;
     if (bpf_fib_lookup(context, fib, sizeof *fib, 0) != BPF_FIB_LKUP_RET_SUCCESS) return -1;
-    __u32 device = fib->ifindex;
-    return bpf_map_lookup_elem(&limpet_devices, &device) ? 0 : -1;
+    /* chosen now, while the packet is as it came; it takes effect with the verdict XDP_REDIRECT */
+    return bpf_redirect_map(&limpet_devices, fib->ifindex, XDP_PASS) == XDP_REDIRECT ? 0 : -1;
 }
 
 /* Why a packet cannot go on, and what its sender is told (icmp.h). */

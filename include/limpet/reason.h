@@ -90,7 +90,10 @@
     X(ICMP_PACED, "icmp_paced", "ICMP error of our own not sent: too many at once")                         \
     X(DROP_TOO_BIG, "drop_too_big", "packet of an active flow larger than the outgoing link")               \
     X(DROP_ICMP, "drop_icmp", "ICMP error about an active flow that could not be passed on")                \
-    X(SYN_EDITED, "syn_edited", "a client's SYN without the options that a broker does not do")
+    X(SYN_EDITED, "syn_edited", "a client's SYN without the options that a broker does not do")             \
+    X(END_DRAINED, "end_drained", "the operator drained its broker")                                        \
+    X(END_REBALANCED, "end_rebalanced", "the operator moved its client to a broker with fewer")             \
+    X(END_BROKER_DOWN, "end_broker_down", "its broker was found dead")
 
 enum limpet_reason {
 #define LIMPET_REASON_ENTRY(identifier, name, sentence) LIMPET_REASON_##identifier,

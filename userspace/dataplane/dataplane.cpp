@@ -138,6 +138,8 @@ Result<Route> HostView::route(const IpAddress& destination) {
 
 void HostView::refresh() {
     auto own = own_addresses();
+    const auto interfaces = addressed_interfaces();
+    forwards_ = forwards_ipv6() && std::ranges::all_of(interfaces, &Interface::forwarding);
     const std::lock_guard guard(mutex_);
     own_ = std::move(own);
     routes_.clear();
@@ -251,6 +253,19 @@ void Dataplane::for_each_flow(const std::function<bool(const FlowView&)>& visit)
 bool Dataplane::kill_flow(const Endpoint& client, const Endpoint& listener) {
     if (!state_->kernel || client.address.family != listener.address.family) return false;
     return state_->kernel->janitor->kill(FlowKey::make(client, listener), LIMPET_REASON_END_KILLED);
+}
+
+std::uint64_t Dataplane::end_flows(const EndOrder& order) {
+    return state_->kernel ? state_->kernel->janitor->ending().order(order) : 0;
+}
+
+void Dataplane::cancel_ending(std::uint64_t order) {
+    if (state_->kernel) state_->kernel->janitor->ending().cancel(order);
+}
+
+std::optional<EndProgress> Dataplane::ending_progress(std::uint64_t order) const {
+    if (!state_->kernel) return std::nullopt;
+    return state_->kernel->janitor->ending().progress(order);
 }
 
 void Dataplane::on_flow_end(std::function<void(const FlowEnd&)> handler) {

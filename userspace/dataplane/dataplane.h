@@ -83,6 +83,19 @@ struct FlowEnd {
     Reason reason = LIMPET_REASON_NONE;
 };
 
+/// Flows of one broker that shall end.
+struct EndOrder {
+    Endpoint broker;
+    Reason reason = LIMPET_REASON_END_KILLED;
+    double per_second = 0;       ///< flows; 0: as fast as it goes
+    std::uint64_t most = ~0ULL;  ///< flows
+};
+
+struct EndProgress {
+    std::uint64_t ended = 0;
+    bool done = false;  ///< there are none left, or as many were ended as were wanted, or it was cancelled
+};
+
 class Dataplane {
   public:
     /// Loads and attaches, or adopts what an earlier daemon left. Fails only on what the operator must mend;
@@ -107,6 +120,11 @@ class Dataplane {
     void for_each_flow(const std::function<bool(const FlowView&)>& visit) const;
     /// Ends one flow with a RST of the right sequence number to both ends. False: not there (any more).
     bool kill_flow(const Endpoint& client, const Endpoint& listener);
+    /// Ends flows of a broker with RSTs to both ends, at a pace and in the background; the number of the
+    /// order, 0 where there is no data path. A later order for the same broker replaces it.
+    std::uint64_t end_flows(const EndOrder& order);
+    void cancel_ending(std::uint64_t order);
+    [[nodiscard]] std::optional<EndProgress> ending_progress(std::uint64_t order) const;
     /// Handler for ended flows; set before the first connection.
     void on_flow_end(std::function<void(const FlowEnd&)> handler);
 

@@ -74,6 +74,12 @@ Result<Interface> find_interface(const std::string& name) {
     return describe(name);
 }
 
+bool forwards_ipv6() {
+    std::ifstream file("/proc/sys/net/ipv6/conf/all/forwarding");
+    char digit = '0';
+    return !file || (file.get(digit) && digit == '1');
+}
+
 std::vector<IpAddress> own_addresses() {
     std::vector<IpAddress> found;
     const auto list = all_addresses();

@@ -23,6 +23,8 @@ struct Interface {
 /// Every interface that has an address, loopback left out.
 [[nodiscard]] std::vector<Interface> addressed_interfaces();
 [[nodiscard]] Result<Interface> find_interface(const std::string& name);
+/// net.ipv6.conf.all.forwarding, which alone decides for IPv6; true where there is no IPv6.
+[[nodiscard]] bool forwards_ipv6();
 /// The host's own addresses.
 [[nodiscard]] std::vector<IpAddress> own_addresses();
 

@@ -41,7 +41,8 @@ Janitor::Janitor(const Options& options, FlowMaps& maps, SourcePorts& ports, Raw
       ports_(ports),
       sender_(sender),
       wake_(eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)),
-      probing_(maps, sender, [count = std::move(count)] { count(LIMPET_REASON_PROBED); }) {
+      probing_(maps, sender, [count = std::move(count)] { count(LIMPET_REASON_PROBED); }),
+      ending_(maps) {
     events_ = ring_buffer__new(events, &Janitor::handle_event, this, nullptr);
 }
 
@@ -93,13 +94,13 @@ void Janitor::watch_closing(const FlowPair& pair) {
 
 void Janitor::run() {
     while (!stop_) {
-        int timeout = 1000;
+        int timeout = ending_.busy() ? 20 : 1000;
         {
             const std::lock_guard guard(mutex_);
             if (!graces_.empty() || !kills_.empty())
                 timeout = 10;
             else if (!removals_.empty() || !checks_.empty() || cursor_.started || !probing_.empty())
-                timeout = 100;
+                timeout = std::min(timeout, 100);
         }
         std::array<pollfd, 2> descriptors{
             {{ring_buffer__epoll_fd(events_), POLLIN, 0}, {wake_.get(), POLLIN, 0}}};
@@ -124,6 +125,7 @@ void Janitor::run() {
                 const std::lock_guard guard(mutex_);
                 checks_.push_back({now + *wait, pair});
             }
+        ending_.step(now, [this](const FlowKey& key, Reason reason) { return kill(key, reason); });
         probing_.step(now, [this](const FlowPair& pair) { kill(pair.client, LIMPET_REASON_END_UNANSWERED); });
         remove_due(now);
         if (now >= next_sweep_) sweep(now);

@@ -15,6 +15,7 @@
 #include "base/fd.h"
 #include "dataplane/conntrack.h"
 #include "dataplane/dataplane.h"
+#include "dataplane/flow_ending.h"
 #include "dataplane/flow_maps.h"
 #include "dataplane/probing.h"
 #include "dataplane/raw_sender.h"
@@ -63,6 +64,8 @@ class Janitor {
     /// The tuple of this client leg comes back although its entry is still there: what it was before is ended
     /// and counted, if that was not done yet, and the way is free for a new life.
     void settle(const FlowKey& client_key);
+    /// Flows of a broker that are ended at a pace, on the janitor's thread.
+    [[nodiscard]] FlowEnding& ending() { return ending_; }
     /// Ends a flow with a RST to both ends. Safe from any thread; false: not there.
     bool kill(const FlowKey& client_key, Reason reason);
 
@@ -114,6 +117,7 @@ class Janitor {
     std::function<void()> tick_;
     Probing probing_;
     Conntrack conntrack_;
+    FlowEnding ending_;
 
     std::mutex mutex_;  // what other threads hand over
     std::function<void(const FlowEnd&)> handler_;

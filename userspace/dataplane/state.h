@@ -22,10 +22,14 @@ class HostView {
   public:
     [[nodiscard]] bool is_own(const IpAddress& address) const;
     [[nodiscard]] Result<Route> route(const IpAddress& destination);
+    /// The host forwards on every interface that has an address: the data path's lookups find each way by
+    /// themselves.
+    [[nodiscard]] bool forwards() const { return forwards_.load(std::memory_order_relaxed); }
     void refresh();
 
   private:
     mutable std::mutex mutex_;
+    std::atomic<bool> forwards_{false};
     std::vector<IpAddress> own_;
     std::unordered_map<Endpoint, Route> routes_;
 };

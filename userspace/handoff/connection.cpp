@@ -334,10 +334,12 @@ bool Connection::State::activate(const LegPosition& client_position, const LegPo
         std::memcpy(go.leg[1].id_part, second.data(), second.size());
     }
     // Hints for hosts that do not forward: the device that the host itself would use.
-    if (const auto route = inside().host.route(broker.address))
-        go.leg[0].egress_interface = route->interface_index;
-    if (const auto route = dataplane::route_to(client.address))
-        go.leg[1].egress_interface = route->interface_index;
+    if (!inside().host.forwards()) {
+        if (const auto route = inside().host.route(broker.address))
+            go.leg[0].egress_interface = route->interface_index;
+        if (const auto route = dataplane::route_to(client.address))
+            go.leg[1].egress_interface = route->interface_index;
+    }
     if (!kernel().maps.run(go)) return false;
     if (go.leg[0].result == LIMPET_RESULT_OK && go.leg[1].result == LIMPET_RESULT_OK) {
         kernel().janitor->spliced();
