@@ -80,10 +80,10 @@ LIMPET_INLINE void limpet_translate(int family, struct limpet_packet* packet, in
 LIMPET_INLINE int limpet_forward_xdp(struct xdp_md* context, const struct limpet_way* way, int family,
                                      const void* key, struct limpet_flow* flow, struct limpet_packet* packet,
                                      __u32 now) {
-    struct bpf_fib_lookup fib = {};
+    struct limpet_known_way* out = 0;
     int layout = limpet_layout(packet, way->end);
     if (layout == LIMPET_LAYOUT_ODD || way->in_pieces || limpet_hops(family, packet) <= 1 ||
-        limpet_route_xdp(context, family, packet, flow, &fib)) {
+        limpet_route_xdp(context, family, packet, flow, now, &out)) {
         limpet_count(LIMPET_REASON_PASSED_UP);
         return XDP_PASS;
     }
@@ -95,8 +95,8 @@ LIMPET_INLINE int limpet_forward_xdp(struct xdp_md* context, const struct limpet
     limpet_translate(family, packet, layout, way->end, flow, &sums);
     packet->tcp->check = limpet_apply(packet->tcp->check, limpet_add(sums.pseudo, sums.rest));
     struct ethhdr* ethernet = way->begin;
-    __builtin_memcpy(ethernet->h_dest, fib.dmac, ETH_ALEN);
-    __builtin_memcpy(ethernet->h_source, fib.smac, ETH_ALEN);
+    __builtin_memcpy(ethernet->h_dest, out->destination_mac, ETH_ALEN);
+    __builtin_memcpy(ethernet->h_source, out->source_mac, ETH_ALEN);
     limpet_count(LIMPET_REASON_FORWARDED_XDP);
     return XDP_REDIRECT;
 }

@@ -70,6 +70,29 @@ struct {
     __type(value, __u32);
 } limpet_devices SEC(".maps");
 
+/* The way of a packet as it was looked up in this tick, by one CPU; a tick later it is looked up again. */
+struct limpet_known_way {
+    __u32 tick;
+    __u32 ingress;
+    __u32 egress;
+    __u16 mtu;
+    __u8 family;
+    __u8 tos;
+    __u8 destination_mac[6];
+    __u8 source_mac[6];
+    struct limpet_key6
+        tuple; /* of the packet as it leaves; IPv4: the first 12 bytes, as struct limpet_key4 */
+};
+
+#define LIMPET_KNOWN_WAYS 1024 /* a power of two */
+
+struct {
+    __uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
+    __uint(max_entries, LIMPET_KNOWN_WAYS);
+    __type(key, __u32);
+    __type(value, struct limpet_known_way);
+} limpet_ways SEC(".maps");
+
 /* ICMP errors of our own in this tick (RFC 1812 4.3.2.8, RFC 4443 2.4 (f): their rate must be bounded). */
 struct limpet_pace {
     __u32 tick;

@@ -32,16 +32,55 @@ LIMPET_INLINE void limpet_fill_fib(struct bpf_fib_lookup* fib, int family, const
     }
 }
 
-/* 0: fib holds the addresses, and the device is chosen; otherwise TC must finish. The packet is not touched.
- */
+/* Tuples as they leave, word by word. */
+LIMPET_INLINE const __u8* limpet_exit_tuple(int family, const void* entry) {
+    return family == 4 ? (const __u8*)&((const struct limpet_flow4*)entry)->source
+                       : (const __u8*)((const struct limpet_flow6*)entry)->source;
+}
+
+LIMPET_INLINE int limpet_way_fits(const struct limpet_known_way* way, int family, const void* entry) {
+    const __u8* tuple = limpet_exit_tuple(family, entry);
+    const __u8* known = (const __u8*)&way->tuple;
+    const __u32 size = family == 4 ? sizeof(struct limpet_key4) : sizeof(struct limpet_key6);
+#pragma GCC unroll 9
+    for (__u32 at = 0; at < size; at += 4)
+        if (limpet_load32(tuple + at) != limpet_load32(known + at)) return 0;
+    return 1;
+}
+
+/* 0: `way` holds the addresses, and the device is chosen; otherwise TC must finish. The packet is not
+ * touched. The routing table is asked once in a tick (17 ms) for a flow: that is how late a change of route
+ * is followed. */
 LIMPET_INLINE int limpet_route_xdp(struct xdp_md* context, int family, const struct limpet_packet* packet,
-                                   const void* entry, struct bpf_fib_lookup* fib) {
-    limpet_fill_fib(fib, family, packet, entry);
-    fib->tot_len = (__u16)packet->ip_length; /* larger than the link: TC */
-    fib->ifindex = context->ingress_ifindex;
-    if (bpf_fib_lookup(context, fib, sizeof *fib, 0) != BPF_FIB_LKUP_RET_SUCCESS) return -1;
+                                   const void* entry, __u32 now, struct limpet_known_way** way) {
+    const __u8* tuple = limpet_exit_tuple(family, entry);
+    const __u32 size = family == 4 ? sizeof(struct limpet_key4) : sizeof(struct limpet_key6);
+    __u8 tos = family == 4 ? ((struct iphdr*)packet->ip)->tos & 0x1c : 0;
+    __u32 slot = limpet_load32(tuple + size - 4);
+    slot = (slot ^ slot >> 16 ^ slot >> 8) & (LIMPET_KNOWN_WAYS - 1);
+    struct limpet_known_way* known = bpf_map_lookup_elem(&limpet_ways, &slot);
+    if (!known) return -1;
+    *way = known;
+    if (known->tick != now || known->ingress != context->ingress_ifindex || known->family != family ||
+        known->tos != tos || !limpet_way_fits(known, family, entry)) {
+        struct bpf_fib_lookup fib = {};
+        limpet_fill_fib(&fib, family, packet, entry);
+        fib.tot_len = (__u16)packet->ip_length; /* larger than the link: TC */
+        fib.ifindex = context->ingress_ifindex;
+        if (bpf_fib_lookup(context, &fib, sizeof fib, 0) != BPF_FIB_LKUP_RET_SUCCESS) return -1;
+        known->tick = now;
+        known->ingress = context->ingress_ifindex;
+        known->egress = fib.ifindex;
+        known->mtu = fib.mtu_result;
+        known->family = (__u8)family;
+        known->tos = tos;
+        __builtin_memcpy(known->destination_mac, fib.dmac, ETH_ALEN);
+        __builtin_memcpy(known->source_mac, fib.smac, ETH_ALEN);
+        __builtin_memcpy(&known->tuple, tuple, size);
+    }
+    if (packet->ip_length > known->mtu) return -1;
     /* chosen now, while the packet is as it came; it takes effect with the verdict XDP_REDIRECT */
-    return bpf_redirect_map(&limpet_devices, fib->ifindex, XDP_PASS) == XDP_REDIRECT ? 0 : -1;
+    return bpf_redirect_map(&limpet_devices, known->egress, XDP_PASS) == XDP_REDIRECT ? 0 : -1;
 }
 
 /* Why a packet cannot go on, and what its sender is told (icmp.h). */

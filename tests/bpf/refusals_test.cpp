@@ -2,7 +2,9 @@
 // What the data path leaves alone, and what it drops so that the host's TCP never sees it (invariant I2).
 #include <bpf/bpf.h>
 
+#include <cstdlib>
 #include <functional>
+#include <thread>
 
 #include "world.h"
 
@@ -235,6 +237,29 @@ TEST_P(Refusals, xdp_sends_to_no_device_that_takes_no_redirected_frames) {
     EXPECT_EQ(flow.client_sends(Program::tc, packet).verdict, Verdict::redirect);
     ASSERT_EQ(bpf_map_update_elem(map, &index, &index, BPF_ANY), 0);
     EXPECT_EQ(flow.client_sends(Program::xdp, packet).verdict, Verdict::redirect);
+}
+
+TEST_P(Refusals, a_neighbour_that_moves_is_followed_within_two_ticks) {
+    Flow flow(world(), family());
+    flow.splice();
+    const auto destination = [&] {
+        const auto outcome = flow.client_sends(Program::xdp, flow.from_client());
+        EXPECT_EQ(outcome.verdict, Verdict::redirect);
+        return Mac{outcome.frame[0], outcome.frame[1], outcome.frame[2],
+                   outcome.frame[3], outcome.frame[4], outcome.frame[5]};
+    };
+    const auto move_to = [&](const char* mac) {
+        const auto command = "ip neigh replace " + flow.broker.address.text() + " lladdr " + mac +
+                             " dev t_broker nud permanent";
+        ASSERT_EQ(std::system(command.c_str()), 0);
+        const auto now = dataplane::tick_now();
+        while (dataplane::tick_now() - now < 2) std::this_thread::sleep_for(std::chrono::milliseconds(1));
+    };
+    EXPECT_EQ(destination(), world().broker().neighbour);
+    move_to("02:00:00:00:92:99");
+    EXPECT_EQ(destination(), (Mac{2, 0, 0, 0, 0x92, 0x99}));
+    move_to("02:00:00:00:92:0b");
+    EXPECT_EQ(destination(), world().broker().neighbour);
 }
 
 TEST_P(Refusals, without_a_neighbour_xdp_goes_up_and_tc_resolves) {
