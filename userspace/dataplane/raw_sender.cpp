@@ -18,11 +18,12 @@ namespace limpet::dataplane {
 namespace {
 
 constexpr std::uint8_t tcp_fin = 0x01;
+constexpr std::uint8_t tcp_syn = 0x02;
 constexpr std::uint8_t tcp_rst = 0x04;
 constexpr std::uint8_t tcp_psh = 0x08;
 constexpr std::uint8_t tcp_ack = 0x10;
-constexpr std::uint32_t timestamps_space = 12;  // RFC 7323 appendix A: the option behind two NOPs
-constexpr std::size_t alignment = 2;            // puts the IP header of a frame on a multiple of four
+constexpr std::size_t most_tcp_header = 60;
+constexpr std::size_t alignment = 2;  // puts the IP header of a frame on a multiple of four
 
 Result<Fd> open_raw(int family) {
     Fd socket(::socket(family, SOCK_RAW | SOCK_CLOEXEC | SOCK_NONBLOCK, IPPROTO_RAW));
@@ -87,19 +88,50 @@ unsigned RawSender::send_frame(std::span<std::uint8_t> frame, std::uint32_t maxi
 
 bool RawSender::send_reset(const Endpoint& from, const Endpoint& to, std::uint32_t sequence,
                            std::uint32_t acknowledgement) {
-    return send_segment({from, to, sequence, acknowledgement, std::nullopt}, tcp_rst | tcp_ack);
+    return send_segment({from, to, sequence, acknowledgement, std::nullopt}, tcp_rst | tcp_ack, {});
 }
 
 bool RawSender::send_probe(const Segment& segment) {
-    return send_segment(segment, tcp_ack);
+    if (!segment.timestamps) return send_segment(segment, tcp_ack, {});
+    // RFC 7323 appendix A: the option behind two NOPs
+    const std::array<std::uint32_t, 3> option{htonl(0x0101080a), htonl(segment.timestamps->first),
+                                              htonl(segment.timestamps->second)};
+    return send_segment(segment, tcp_ack,
+                        {reinterpret_cast<const std::uint8_t*>(option.data()), sizeof option});
 }
 
-bool RawSender::send_segment(const Segment& segment, std::uint8_t flags) {
-    const auto& [from, to, sequence, acknowledgement, timestamps] = segment;
+bool RawSender::send_syn(const Endpoint& from, const Endpoint& to, std::uint32_t sequence,
+                         std::uint16_t maximum_segment) {
+    const std::array<std::uint8_t, 20> options{2,
+                                               4,
+                                               static_cast<std::uint8_t>(maximum_segment >> 8),
+                                               static_cast<std::uint8_t>(maximum_segment),
+                                               4,
+                                               2,
+                                               8,
+                                               10,
+                                               0,
+                                               0,
+                                               0,
+                                               1,
+                                               0,
+                                               0,
+                                               0,
+                                               0,  // SACK permitted; timestamps, behind nothing yet
+                                               1,
+                                               3,
+                                               3,
+                                               7};
+    return send_segment({from, to, sequence, 0, std::nullopt}, tcp_syn, options);
+}
+
+bool RawSender::send_segment(const Segment& segment, std::uint8_t flags,
+                             std::span<const std::uint8_t> options) {
+    const auto& from = segment.from;
+    const auto& to = segment.to;
     const std::uint32_t ip_header = to.address.family == 4 ? sizeof(iphdr) : sizeof(ipv6hdr);
-    const std::uint32_t tcp_header = sizeof(tcphdr) + (timestamps ? timestamps_space : 0);
-    std::array<std::uint8_t, alignment + ETH_HLEN + sizeof(ipv6hdr) + sizeof(tcphdr) + timestamps_space>
-        buffer{};
+    const auto tcp_header = static_cast<std::uint32_t>(sizeof(tcphdr) + options.size());
+    std::array<std::uint8_t, alignment + ETH_HLEN + sizeof(ipv6hdr) + most_tcp_header> buffer{};
     auto* frame = buffer.data() + alignment;
     auto* ip_bytes = frame + ETH_HLEN;
     if (to.address.family == 4) {
@@ -126,15 +158,12 @@ bool RawSender::send_segment(const Segment& segment, std::uint8_t flags) {
     auto* tcp = reinterpret_cast<tcphdr*>(frame + packet.tcp_offset);
     tcp->source = htons(from.port);
     tcp->dest = htons(to.port);
-    tcp->seq = htonl(sequence);
-    tcp->ack_seq = htonl(acknowledgement);
+    tcp->seq = htonl(segment.sequence);
+    tcp->ack_seq = htonl(segment.acknowledgement);
     tcp->doff = static_cast<std::uint16_t>(tcp_header / 4) & 0xf;
+    tcp->window = htons((flags & tcp_syn) != 0 ? 64240 : 0);
     frame[packet.tcp_offset + 13] = flags;
-    if (timestamps) {
-        const std::array<std::uint32_t, 3> option{htonl(0x0101080a), htonl(timestamps->first),
-                                                  htonl(timestamps->second)};
-        std::memcpy(tcp + 1, option.data(), sizeof option);
-    }
+    std::ranges::copy(options, reinterpret_cast<std::uint8_t*>(tcp + 1));
     limpet_host_checksum(frame, &packet, 0);
     return send_packet(packet.family, {ip_bytes, ip_header + tcp_header});
 }

@@ -38,10 +38,14 @@ class RawSender {
                     std::uint32_t acknowledgement);
     /// A keep-alive probe (RFC 9293 3.8.4): an ACK; its sequence number is the caller's to choose.
     bool send_probe(const Segment& segment);
+    /// A SYN that offers all that Limpet can use: MSS, SACK, timestamps, window scaling. The host has no
+    /// socket for it, and so resets whatever answers it.
+    bool send_syn(const Endpoint& from, const Endpoint& to, std::uint32_t sequence,
+                  std::uint16_t maximum_segment);
 
   private:
     RawSender(Fd v4, Fd v6) : v4_(std::move(v4)), v6_(std::move(v6)) {}
-    bool send_segment(const Segment& segment, std::uint8_t flags);
+    bool send_segment(const Segment& segment, std::uint8_t flags, std::span<const std::uint8_t> options);
     bool send_packet(std::uint8_t family, std::span<const std::uint8_t> packet);
 
     Fd v4_;
