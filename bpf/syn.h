@@ -24,7 +24,7 @@ LIMPET_INLINE int limpet_edit_syn(struct __sk_buff* context, int family, __u8 ed
     LIMPET_OPAQUE(length);
     if (length < 4) return 0; /* options come in words of 32 bits */
     if (bpf_skb_load_bytes(context, tcp + sizeof(struct tcphdr), walk->options, length)) return 0;
-    limpet_edit_options(walk);
+    limpet_walk_options(walk);
     if (bpf_skb_store_bytes(context, tcp + sizeof(struct tcphdr), walk->options, length, 0)) return 0;
     bpf_l4_csum_replace(context, tcp + __builtin_offsetof(struct tcphdr, check), 0,
                         limpet_fold32(walk->sum & 0x1ffffffff), 0);

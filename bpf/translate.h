@@ -90,7 +90,7 @@ struct limpet_walk {
     __u8 tsval_seen;
     __u8 timestamps; /* in: translate them */
     __u8 acknowledges;
-    __u8 syn_edit; /* in, limpet_edit_options */
+    __u8 syn_edit; /* in; not 0: blank these instead of translating */
     __u64 sum;     /* in and out: limpet_sums.rest */
 };
 
@@ -123,8 +123,34 @@ LIMPET_WALKER int limpet_blank_option(struct limpet_walk* walk, __u32 offset, __
     return 0;
 }
 
-/* RFC 9293 3.1. A malformed option ends the walk, as it ends the receiver's: what stands behind it is read by
- * nobody. */
+/* What a translation does to one option. */
+LIMPET_WALKER int limpet_walk_numbers(struct limpet_walk* walk, __u32 offset, __u32 kind, __u32 size) {
+    if (!walk) return 0;
+    if (kind == LIMPET_OPTION_TIMESTAMPS && size == 10 && walk->timestamps) {
+        walk->tsval = bpf_ntohl(limpet_load32(walk->options + (offset & 63) + 2));
+        walk->tsval_seen = 1;
+        limpet_walk_number(walk, offset + 2, walk->tsval_delta);
+        if (walk->acknowledges) limpet_walk_number(walk, offset + 6, walk->tsecr_delta);
+    } else if (kind == LIMPET_OPTION_SACK) {
+        for (__u32 edge = 2; edge < 34; edge += 4) {
+            if (edge + 4 > size) break;
+            limpet_walk_number(walk, offset + edge, walk->sack_delta);
+        }
+    }
+    return 0;
+}
+
+/* Whether an option is one that a leg shall not offer (LIMPET_SYN_*). */
+LIMPET_INLINE int limpet_unwanted(__u8 kind, __u8 syn_edit) {
+    return (kind == LIMPET_OPTION_TIMESTAMPS && (syn_edit & LIMPET_SYN_NO_TIMESTAMPS)) ||
+           (kind == LIMPET_OPTION_SACK_PERMITTED && (syn_edit & LIMPET_SYN_NO_SACK)) ||
+           (kind == LIMPET_OPTION_WINDOW_SCALE && (syn_edit & LIMPET_SYN_NO_WINDOW_SCALE));
+}
+
+/* Translates numbers or, where `syn_edit` says so, overwrites with NOPs in a SYN what the other leg's end
+ * does not do: what a leg does not agree on then is absent from both (docs/HANDOFF.md, "Parity"). `sum` takes
+ * the change of the checksum. RFC 9293 3.1: a malformed option ends the walk, as it ends the receiver's: what
+ * stands behind it is read by nobody. */
 LIMPET_WALKER int limpet_walk_options(struct limpet_walk* walk) {
     if (!walk) return 0;
     __u32 offset = 0;
@@ -135,39 +161,10 @@ LIMPET_WALKER int limpet_walk_options(struct limpet_walk* walk) {
         if (kind == 0) break;
         __u32 size = kind == 1 ? 1 : walk->options[offset + 1];
         if (kind != 1 && (size < 2 || offset + size > walk->length)) break;
-        if (kind == LIMPET_OPTION_TIMESTAMPS && size == 10 && walk->timestamps) {
-            walk->tsval = bpf_ntohl(limpet_load32(walk->options + offset + 2));
-            walk->tsval_seen = 1;
-            limpet_walk_number(walk, offset + 2, walk->tsval_delta);
-            if (walk->acknowledges) limpet_walk_number(walk, offset + 6, walk->tsecr_delta);
-        } else if (kind == LIMPET_OPTION_SACK) {
-            for (__u32 edge = 2; edge < 34; edge += 4) {
-                if (edge + 4 > size) break;
-                limpet_walk_number(walk, offset + edge, walk->sack_delta);
-            }
-        }
-        offset += size;
-    }
-    return 0;
-}
-
-/* Overwrites with NOPs, in a SYN, the options that the other leg's end did not offer (LIMPET_SYN_*): what a
- * leg does not agree on then is absent from both (docs/HANDOFF.md, "Parity"). `sum` takes the change of the
- * checksum. */
-LIMPET_WALKER int limpet_edit_options(struct limpet_walk* walk) {
-    if (!walk) return 0;
-    __u32 offset = 0;
-    for (int step = 0; step < 40; step++) {
-        offset &= 63;
-        if (offset >= walk->length) break;
-        __u8 kind = walk->options[offset];
-        if (kind == 0) break;
-        __u32 size = kind == 1 ? 1 : walk->options[offset + 1];
-        if (kind != 1 && (size < 2 || offset + size > walk->length)) break;
-        __u8 unwanted = (kind == LIMPET_OPTION_TIMESTAMPS && (walk->syn_edit & LIMPET_SYN_NO_TIMESTAMPS)) ||
-                        (kind == LIMPET_OPTION_SACK_PERMITTED && (walk->syn_edit & LIMPET_SYN_NO_SACK)) ||
-                        (kind == LIMPET_OPTION_WINDOW_SCALE && (walk->syn_edit & LIMPET_SYN_NO_WINDOW_SCALE));
-        if (unwanted) limpet_blank_option(walk, offset, size);
+        if (!walk->syn_edit)
+            limpet_walk_numbers(walk, offset, kind, size);
+        else if (limpet_unwanted(kind, walk->syn_edit))
+            limpet_blank_option(walk, offset, size);
         offset += size;
     }
     return 0;
@@ -182,6 +179,7 @@ LIMPET_INLINE void limpet_prepare_walk(struct limpet_walk* walk, const struct li
     walk->tsval_seen = 0;
     walk->timestamps = !!(flow->flags & LIMPET_FLOW_TIMESTAMPS);
     walk->acknowledges = !!(packet->flags & LIMPET_TCP_ACK);
+    walk->syn_edit = 0;
     walk->sum = sums->rest;
 }
 
