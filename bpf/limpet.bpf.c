@@ -9,6 +9,7 @@
 #include "guard.h"
 #include "icmp.h"
 #include "maps.h"
+#include "mark.h"
 #include "park.h"
 #include "parse.h"
 #include "route.h"
@@ -239,8 +240,7 @@ LIMPET_STEP int limpet_take(struct __sk_buff* context) {
     return LIMPET_TC_OK;
 }
 
-SEC("tc")
-int limpet_ingress(struct __sk_buff* context) {
+LIMPET_INLINE int limpet_receive(struct __sk_buff* context) {
     __u32 verdict = (__u32)limpet_take(context);
     __u32 errand = verdict >> 24;
     int family = (int)(verdict >> 16 & 0xff);
@@ -249,6 +249,12 @@ int limpet_ingress(struct __sk_buff* context) {
     if (errand == LIMPET_ERRAND_ICMP) return family == 4 ? limpet_icmp4(context) : limpet_icmp6(context);
     if (errand == LIMPET_ERRAND_SYN) return limpet_edit_offer(context, family, argument);
     return limpet_complain(context, family, (int)(errand - LIMPET_ERRAND_COMPLAIN), argument, limpet_now());
+}
+
+SEC("tc")
+int limpet_ingress(struct __sk_buff* context) {
+    int action = limpet_receive(context);
+    return action == LIMPET_TC_OK ? limpet_mark(context) : action;
 }
 
 SEC("tc")

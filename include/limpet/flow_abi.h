@@ -24,6 +24,9 @@
 /* Sockets of a connection carry this one from HOLD on: what a frozen one still answers to a packet that
  * passed in HOLD is told from what the host says to packets that should never have reached it. */
 #define LIMPET_MARK_LEAVING 0x4c494d51u
+/* Transparent pools: the TC program puts this one on packets for sockets of the host's, and a policy rule
+ * delivers what carries it, whatever its destination. */
+#define LIMPET_MARK_TRANSPARENT 0x4c494d52u
 
 /* One tick of the coarse clock: CLOCK_MONOTONIC nanoseconds >> 24, 16.78 ms, wraps after 833 days. */
 #define LIMPET_TICK_SHIFT       24
@@ -233,7 +236,7 @@ struct limpet_offer {
 /* What the data path needs to know beside the flows; one element, read-only for the programs. */
 struct limpet_settings {
     __u32 abi_version;
-    __u32 reserved;
+    __u32 transparent;       /* not 0: pools are transparent, packets for sockets are marked */
     __u64 network_namespace; /* inode of the namespace the maps belong to */
     __u64 hash_key[2];       /* of client_hash: drawn once, kept with the maps */
     __u64 started;           /* CLOCK_REALTIME seconds at which the maps were made */

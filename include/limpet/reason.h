@@ -93,7 +93,8 @@
     X(SYN_EDITED, "syn_edited", "a client's SYN without the options that a broker does not do")             \
     X(END_DRAINED, "end_drained", "the operator drained its broker")                                        \
     X(END_REBALANCED, "end_rebalanced", "the operator moved its client to a broker with fewer")             \
-    X(END_BROKER_DOWN, "end_broker_down", "its broker was found dead")
+    X(END_BROKER_DOWN, "end_broker_down", "its broker was found dead")                                      \
+    X(CLOSE_TUPLE_IN_USE, "close_tuple_in_use", "transparent: the client's tuple is in use at the broker")
 
 enum limpet_reason {
 #define LIMPET_REASON_ENTRY(identifier, name, sentence) LIMPET_REASON_##identifier,

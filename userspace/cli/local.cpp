@@ -160,7 +160,7 @@ int run_detach(const Options& options, std::ostream& out, std::ostream& err) {
         return complain(err, {"a daemon answers at " + socket_of(asked), "stop it first, or say --force", 0});
     const auto leftover = dataplane::find_leftover(bpffs);
     if (!leftover) return complain(err, leftover.error());
-    const bool nothing = leftover->interfaces.empty() && !leftover->pins;
+    const bool nothing = leftover->interfaces.empty() && !leftover->pins && !leftover->policy;
     if (leftover->flows > 0 && !options.force)
         return complain(err,
                         {connection_count(leftover->flows) + " would end", "say --force to end them", 0});
@@ -170,14 +170,17 @@ int run_detach(const Options& options, std::ostream& out, std::ostream& err) {
     }
     if (auto removed = dataplane::remove_leftover(bpffs); !removed) return complain(err, removed.error());
     if (options.json) {
-        const Json answer{
-            {"interfaces", leftover->interfaces}, {"flows", leftover->flows}, {"pins", leftover->pins}};
+        const Json answer{{"interfaces", leftover->interfaces},
+                          {"flows", leftover->flows},
+                          {"pins", leftover->pins},
+                          {"policy", leftover->policy}};
         out << answer.dump() << "\n";
         return status_ok;
     }
     if (!leftover->interfaces.empty())
         out << "removed programs from " << joined(leftover->interfaces) << "\n";
     if (leftover->pins) out << "removed pins from " << bpffs << "\n";
+    if (leftover->policy) out << "removed the policy rules of transparent pools\n";
     return status_ok;
 }
 

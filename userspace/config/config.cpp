@@ -171,7 +171,7 @@ Pool read_pool(Section& section) {
     section.choice("unknown_clients", pool.unknown, unknown_clients_names());
     section.choice("key", pool.key, key_names(), later_keys);
     section.choice("proxy_protocol", unused, Names<int>(proxy_protocols), later_proxy);
-    section.only_false("transparent");
+    section.boolean("transparent", pool.transparent);
     section.duration("stick_minimum", pool.stick_minimum, bounds::stick);
     section.duration("stick_maximum", pool.stick_maximum, bounds::stick);
     section.number("stick_capacity", pool.stick_capacity, bounds::stick_capacity);

@@ -90,6 +90,7 @@ struct Pool {
     std::chrono::seconds stick_maximum{7 * 86400};
     std::uint32_t stick_capacity = 2'000'000;
     std::chrono::milliseconds retry_down{2000};
+    bool transparent = false;  ///< brokers see the client's own address and port
     std::vector<Broker> brokers;
     Position position;  ///< of the [[pool]]
     Position name_position{};

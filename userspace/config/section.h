@@ -240,15 +240,13 @@ class Section {
         });
     }
 
-    // A switch that this version only has in the position "off".
-    void only_false(std::string_view key) {
+    bool boolean(std::string_view key, bool& out) {
         const auto* node = table_.get(key);
-        if (!node) return;
-        const auto* boolean = node->as_boolean();
-        if (!boolean)
-            wrong_type(key, *node, "true or false");
-        else if (boolean->get())
-            wrong(key, *node, "true" + not_supported + "write false or leave it out");
+        if (!node) return false;
+        const auto* value = node->as_boolean();
+        if (!value) return wrong_type(key, *node, "true or false");
+        out = value->get();
+        return true;
     }
 
     [[nodiscard]] const toml::node* node(std::string_view key) const { return table_.get(key); }

@@ -122,6 +122,20 @@ class Validator {
                                           duration_text(pool.stick_minimum) + ", " +
                                           duration_text(pool.stick_maximum) + "): change one of them");
             check_brokers(pool);
+            if (pool.transparent) check_families(pool);
+        }
+    }
+
+    // A client's own address can only be the source towards a broker of the same IP version.
+    void check_families(const Pool& pool) {
+        for (const auto& listener : config_.listeners) {
+            if (listener.pool != pool.name || !listener.address.port) continue;
+            for (const auto& broker : pool.brokers)
+                if (broker.address.port && broker.address.address.family != listener.address.address.family)
+                    report(best(broker.address_position, broker.position),
+                           "broker address " + quote(broker.address.text()) + " of the transparent pool " +
+                               quote(pool.name) + " is not of the IP version of listener " +
+                               quote(listener.name) + ": make a pool for each IP version");
         }
     }
 

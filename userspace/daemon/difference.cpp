@@ -14,6 +14,9 @@ namespace {
 std::string text_of(const std::string& value) {
     return value.empty() ? "\"\"" : value;
 }
+std::string text_of(bool value) {
+    return value ? "true" : "false";
+}
 std::string text_of(std::uint64_t value) {
     return std::to_string(value);
 }
@@ -143,6 +146,7 @@ Difference compare(const config::Config& before, const config::Config& after) {
                 values.compare("stick_capacity", std::uint64_t{old.stick_capacity},
                                std::uint64_t{fresh.stick_capacity});
                 values.compare("retry_down", old.retry_down, fresh.retry_down);
+                values.compare("transparent", old.transparent, fresh.transparent);
                 by_name(old.brokers, fresh.brokers, prefix + "broker ", lines,
                         [&](const config::Broker& was, const config::Broker& is, const std::string& broker) {
                             Lines of_broker(lines, broker);

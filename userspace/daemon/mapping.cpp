@@ -75,6 +75,7 @@ dataplane::Options dataplane_options(const config::Config& config, bool flush) {
     options.closing_timeout = from.closing_timeout;
     options.retire_grace = from.retire_grace;
     options.workers = worker_count(config);
+    options.transparent = transparent_families(config.pools);
     options.start_fresh = flush;
     return options;
 }
@@ -101,7 +102,23 @@ balancer::PoolSpec pool_spec(const config::Pool& pool) {
     return spec;
 }
 
-session::Listener listener_of(const config::Listener& listener, std::shared_ptr<balancer::Pool> pool) {
+dataplane::Families transparent_families(const std::vector<config::Pool>& pools) {
+    dataplane::Families families;
+    for (const auto& pool : pools) {
+        if (!pool.transparent) continue;
+        for (const auto& broker : pool.brokers)
+            (broker.address.address.family == 4 ? families.v4 : families.v6) = true;
+    }
+    return families;
+}
+
+bool is_transparent(const std::vector<config::Pool>& pools, const std::string& name) {
+    return std::ranges::any_of(
+        pools, [&](const config::Pool& pool) { return pool.name == name && pool.transparent; });
+}
+
+session::Listener listener_of(const config::Listener& listener, std::shared_ptr<balancer::Pool> pool,
+                              bool transparent) {
     session::Listener result;
     result.name = listener.name;
     result.address = listener.address;
@@ -111,6 +128,7 @@ session::Listener listener_of(const config::Listener& listener, std::shared_ptr<
     result.connack_timeout = listener.connack_timeout;
     result.max_connect_size = listener.max_connect_size;
     result.pool = std::move(pool);
+    result.transparent = transparent;
     return result;
 }
 

@@ -16,7 +16,11 @@ namespace limpet::daemon {
 [[nodiscard]] session::Options session_options(const config::Config& config);
 [[nodiscard]] balancer::PoolSpec pool_spec(const config::Pool& pool);
 [[nodiscard]] session::Listener listener_of(const config::Listener& listener,
-                                            std::shared_ptr<balancer::Pool> pool);
+                                            std::shared_ptr<balancer::Pool> pool, bool transparent);
+/// IP versions of the brokers of all transparent pools.
+[[nodiscard]] dataplane::Families transparent_families(const std::vector<config::Pool>& pools);
+/// Whether the pool of this name is transparent.
+[[nodiscard]] bool is_transparent(const std::vector<config::Pool>& pools, const std::string& name);
 
 [[nodiscard]] std::string_view protocol_name(config::Protocol protocol);
 [[nodiscard]] std::string_view mode_name(config::Mode mode);

@@ -54,7 +54,7 @@ Result<void> Runtime::start() {
     offers_ = std::make_unique<Offers>(*dataplane_, *workers_);
     offers_->follow(config_);
     offers_->ask_first();
-    if (auto opened = open_listeners(config_.listeners, prepare_pools(config_)); !opened) {
+    if (auto opened = open_listeners(config_.listeners, config_.pools, prepare_pools(config_)); !opened) {
         workers_->stop();
         // Nobody needs the programs, unless an earlier daemon's connections do.
         if (dataplane_->flow_count() == 0) dataplane_->detach();
@@ -92,10 +92,11 @@ Runtime::Counter Runtime::accepted_counter(const std::string& listener) {
 
 /// All of them, or none that was not open before.
 Result<void> Runtime::open_listeners(const std::vector<config::Listener>& listeners,
+                                     const std::vector<config::Pool>& terms,
                                      const std::map<std::string, PoolPointer>& pools) {
     std::vector<Endpoint> opened;
     for (const auto& listener : listeners) {
-        auto options = listener_of(listener, pools.at(listener.pool));
+        auto options = listener_of(listener, pools.at(listener.pool), is_transparent(terms, listener.pool));
         options.accepted = accepted_counter(listener.name);
         options.maximum_segment = offers_->segment_of(listener.name);
         auto result = workers_->open(std::move(options));
@@ -139,8 +140,11 @@ Result<admin::Json> Runtime::reload() {
     return admin::Json{{"changed", difference.changed}};
 }
 
-/// New addresses first, as that is all that can fail; then pools and the terms of what is open already.
+/// What can fail comes first, what transparent pools need of the host and new addresses; then pools and the
+/// terms of what is open already.
 Result<void> Runtime::apply(const config::Config& fresh) {
+    if (auto served = dataplane_->serve_transparent(transparent_families(fresh.pools)); !served)
+        return served;
     const auto pools = prepare_pools(fresh);
     const auto has = [](const std::vector<config::Listener>& listeners, const Endpoint& address) {
         return std::ranges::any_of(listeners,
@@ -150,10 +154,10 @@ Result<void> Runtime::apply(const config::Config& fresh) {
     std::vector<config::Listener> kept;
     for (const auto& listener : fresh.listeners)
         (has(config_.listeners, listener.address) ? kept : added).push_back(listener);
-    if (auto opened = open_listeners(added, pools); !opened) return opened;
+    if (auto opened = open_listeners(added, fresh.pools, pools); !opened) return opened;
     for (const auto& listener : added) log_listener(listener);
     pools_->apply(fresh, pools);
-    if (auto replaced = open_listeners(kept, pools); !replaced) return replaced;
+    if (auto replaced = open_listeners(kept, fresh.pools, pools); !replaced) return replaced;
     for (const auto& listener : config_.listeners) {
         if (has(fresh.listeners, listener.address)) continue;
         workers_->close(listener.address);

@@ -58,7 +58,9 @@ class Runtime : public admin::Verbs {
         bool down = false;
     };
 
+    /// `terms` are the pools' configurations, `pools` they themselves.
     Result<void> open_listeners(const std::vector<config::Listener>& listeners,
+                                const std::vector<config::Pool>& terms,
                                 const std::map<std::string, PoolPointer>& pools);
     Result<void> apply(const config::Config& fresh);
     [[nodiscard]] std::map<std::string, PoolPointer> prepare_pools(const config::Config& config) const;

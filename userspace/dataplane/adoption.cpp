@@ -10,6 +10,7 @@
 #include "dataplane/attachment.h"
 #include "dataplane/flow_maps.h"
 #include "dataplane/interfaces.h"
+#include "dataplane/policy_routing.h"
 
 namespace limpet::dataplane {
 namespace {
@@ -174,6 +175,7 @@ Result<Leftover> find_leftover(const std::string& bpffs) {
     }
     const auto pinned = pinned_maps(bpffs);
     leftover.pins = !pinned.empty();
+    leftover.policy = policy_rules().value_or(false);
     if (complete(maps)) leftover.flows = count_flows(maps);
     return leftover;
 }
@@ -181,6 +183,7 @@ Result<Leftover> find_leftover(const std::string& bpffs) {
 Result<void> remove_leftover(const std::string& bpffs) {
     for (const auto& interface : all_interfaces()) detach(interface);
     remove_pins(bpffs);
+    remove_policy();
     return {};
 }
 

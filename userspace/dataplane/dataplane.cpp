@@ -9,10 +9,11 @@
 #include <algorithm>
 #include <bit>
 #include <cstring>
-#include <ctime>
 
 #include "dataplane/adoption.h"
 #include "dataplane/attachment.h"
+#include "dataplane/policy_routing.h"
+#include "dataplane/settings.h"
 #include "dataplane/state.h"
 
 namespace limpet::dataplane {
@@ -33,21 +34,25 @@ std::vector<Interface> wanted_interfaces(const Options& options, std::string& no
     return found;
 }
 
-/// Settings of new maps, or those of adopted ones.
-Result<limpet_settings> settle_settings(const BpfObject& object) {
-    const std::uint32_t zero = 0;
-    limpet_settings settings{};
-    if (bpf_map_lookup_elem(object.map("limpet_setting"), &zero, &settings) != 0)
-        return fail_errno("reading the data path's settings", errno);
-    if (settings.abi_version != 0) return settings;
-    settings.abi_version = LIMPET_ABI_VERSION;
-    settings.network_namespace = network_namespace();
-    settings.started = static_cast<std::uint64_t>(std::time(nullptr));
-    if (getrandom(settings.hash_key, sizeof settings.hash_key, 0) != sizeof settings.hash_key)
-        return fail_errno("drawing a random key", errno);
-    if (bpf_map_update_elem(object.map("limpet_setting"), &zero, &settings, BPF_ANY) != 0)
-        return fail_errno("writing the data path's settings", errno);
-    return settings;
+/// In mode relay only what transparent pools need is attached: TC, for the marks.
+InterfaceView attach_as_wanted(const Dataplane::State& state, const Interface& interface,
+                               const BpfObject& object) {
+    const bool marks_only = state.options.mode == Mode::relay;
+    auto view = attach(interface, marks_only ? Mode::tc : state.options.mode, object);
+    view.redirect = follow_redirect(view, object);
+    if (state.transparent().any() && view.mode != Mode::relay) {
+        const auto obstacle = policy_obstacle(interface.name);
+        if (!obstacle.empty()) view.note += (view.note.empty() ? "" : "; ") + obstacle;
+    }
+    return view;
+}
+
+/// How it looks from outside when nothing is spliced.
+InterfaceView as_relay(InterfaceView view) {
+    if (view.mode != Mode::relay && view.note.empty())
+        view.note = "TC is attached for the marks of transparent pools";
+    view.mode = Mode::relay;
+    return view;
 }
 
 Result<void> make_rings(Kernel& kernel, unsigned workers) {
@@ -63,14 +68,11 @@ Result<void> make_rings(Kernel& kernel, unsigned workers) {
 }
 
 Result<void> start_kernel(Dataplane::State& state) {
-    quiet_libbpf();
-    if (state.options.start_fresh)
-        if (auto removed = remove_leftover(state.options.bpffs); !removed) return removed;
     auto adopted = find_lasting_maps(state.options);
     if (!adopted) return std::unexpected(adopted.error());
     auto object = BpfObject::load(state.options.max_flows, *adopted);
     if (!object) return std::unexpected(object.error());
-    auto settings = settle_settings(*object);
+    auto settings = settle_settings(*object, state.options.transparent.any());
     if (!settings) return std::unexpected(settings.error());
     state.seed = settings->hash_key[0];
     auto sender = RawSender::open();
@@ -82,19 +84,22 @@ Result<void> start_kernel(Dataplane::State& state) {
                                                 [&state](Reason reason) { state.count(reason); });
     kernel->janitor->adopt();
 
+    auto best = Mode::relay;
     for (const auto& interface : wanted_interfaces(state.options, state.note)) {
-        auto view = attach(interface, state.options.mode, kernel->object);
-        if (view.mode == Mode::xdp || (view.mode == Mode::tc && state.mode == Mode::relay))
-            state.mode = view.mode;
-        view.redirect = follow_redirect(view, kernel->object);
+        auto view = attach_as_wanted(state, interface, kernel->object);
+        if (view.mode == Mode::xdp || (view.mode == Mode::tc && best == Mode::relay)) best = view.mode;
         state.views.push_back(std::move(view));
     }
-    if (state.mode == Mode::relay) {
+    if (best == Mode::relay) {
         if (state.note.empty())
             state.note =
                 state.views.empty() ? "no Ethernet interface has an address" : state.views.front().note;
         return fail(state.note);
     }
+    if (state.options.mode != Mode::relay)
+        state.mode = best;
+    else
+        for (auto& view : state.views) view = as_relay(std::move(view));
     if (auto pinned = pin_maps(state.options.bpffs, kernel->object); !pinned)
         state.note = pinned.error().line() + " (the attached programs keep the connections all the same)";
     state.kernel = std::move(kernel);
@@ -177,10 +182,20 @@ void Dataplane::State::follow_interfaces() {
             continue;
         }
         std::erase_if(views, [&](const auto& view) { return view.name == interface.name; });
-        views.push_back(attach(interface, options.mode, kernel->object));
-        views.back().redirect = follow_redirect(views.back(), kernel->object);
+        auto view = attach_as_wanted(*this, interface, kernel->object);
+        views.push_back(options.mode == Mode::relay ? as_relay(std::move(view)) : std::move(view));
         spdlog::info("interface {} appeared: {}", interface.name, mode_name(views.back().mode));
     }
+}
+
+void Dataplane::State::keep_policy() {
+    const auto families = transparent();
+    if (!families.any()) return;
+    const auto added = add_policy(families);
+    if (added && *added)
+        spdlog::warn("somebody removed the rule or the route of transparent pools: they are there again");
+    if (!added && !policy_failed) spdlog::error("{}", added.error().line());
+    policy_failed = !added;
 }
 
 Dataplane::Dataplane(std::unique_ptr<State> state) : state_(std::move(state)) {}
@@ -192,8 +207,21 @@ Dataplane::~Dataplane() {
 Result<std::unique_ptr<Dataplane>> Dataplane::start(Options options) {
     auto state = std::make_unique<State>(std::move(options));
     state->host.refresh();
-    if (state->options.mode != Mode::relay) {
+    quiet_libbpf();
+    if (state->options.start_fresh)
+        if (auto removed = remove_leftover(state->options.bpffs); !removed)
+            return std::unexpected(removed.error());
+    state->set_transparent(state->options.transparent);
+    const bool transparent = state->transparent().any();
+    auto routed = add_policy(state->transparent());
+    if (!routed) return std::unexpected(routed.error());
+    if (state->options.mode != Mode::relay || transparent) {
         if (auto started = start_kernel(*state); !started) {
+            if (transparent) {
+                if (*routed) remove_policy();
+                return fail("transparent pools need the data path: " + started.error().what,
+                            started.error().advice);
+            }
             if (state->options.mode != Mode::automatic && !state->options.interfaces.empty())
                 for (const auto& name : state->options.interfaces)
                     if (auto interface = find_interface(name); !interface)
@@ -208,10 +236,24 @@ Result<std::unique_ptr<Dataplane>> Dataplane::start(Options options) {
     auto* inside = state.get();
     std::unique_ptr<Dataplane> dataplane(new Dataplane(std::move(state)));
     if (inside->kernel) {
-        inside->kernel->janitor->on_tick([inside] { inside->follow_interfaces(); });
+        inside->kernel->janitor->on_tick([inside] {
+            inside->follow_interfaces();
+            inside->keep_policy();
+        });
         inside->kernel->janitor->start();
     }
     return dataplane;
+}
+
+Result<void> Dataplane::serve_transparent(Families families) {
+    if (!families.any()) return {};
+    if (!state_->kernel)
+        return fail("a pool became transparent, which needs the data path that this daemon does not have",
+                    "restart the daemon");
+    if (auto routed = add_policy(families); !routed) return std::unexpected(routed.error());
+    if (auto written = set_transparent(state_->kernel->object); !written) return written;
+    state_->set_transparent(families);
+    return {};
 }
 
 Mode Dataplane::mode() const {
@@ -352,6 +394,7 @@ void Dataplane::detach() {
     for (const auto& view : interfaces())
         if (const auto interface = find_interface(view.name)) dataplane::detach(*interface);
     remove_pins(state_->options.bpffs);
+    remove_policy();
 }
 
 }  // namespace limpet::dataplane

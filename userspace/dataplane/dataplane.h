@@ -25,6 +25,13 @@ namespace limpet::dataplane {
 enum class Mode { automatic, xdp, tc, relay };
 [[nodiscard]] std::string_view mode_name(Mode mode);
 
+/// IP versions.
+struct Families {
+    bool v4 = false;
+    bool v6 = false;
+    [[nodiscard]] bool any() const { return v4 || v6; }
+};
+
 struct Options {
     Mode mode = Mode::automatic;
     std::vector<std::string> interfaces;  ///< empty: every Ethernet interface that is up and has an address
@@ -41,6 +48,7 @@ struct Options {
     std::chrono::milliseconds closing_timeout{2000};
     std::chrono::milliseconds retire_grace{1000};
     unsigned workers = 1;
+    Families transparent;      ///< of the brokers of transparent pools
     bool start_fresh = false;  ///< remove what an earlier daemon left before loading
 };
 
@@ -48,7 +56,7 @@ struct Options {
 struct InterfaceView {
     std::string name;
     unsigned index = 0;
-    Mode mode = Mode::relay;  ///< xdp (with TC behind it), tc, or relay: nothing attached
+    Mode mode = Mode::relay;  ///< xdp (with TC behind it), tc, or relay: nothing is spliced here
     bool dispatcher = false;  ///< XDP through libxdp's dispatcher
     bool redirect = false;    ///< XDP sends packets to it; otherwise TC does
     std::string note;         ///< why it is not what was asked for; empty otherwise
@@ -105,6 +113,10 @@ class Dataplane {
     Dataplane(const Dataplane&) = delete;
     Dataplane& operator=(const Dataplane&) = delete;
 
+    /// A reload made pools with brokers of these IP versions transparent. Fails where the host cannot, or
+    /// where no data path is loaded; nothing was changed then.
+    Result<void> serve_transparent(Families families);
+
     [[nodiscard]] Mode mode() const;         ///< the best that is attached anywhere; relay: nothing
     [[nodiscard]] std::string note() const;  ///< what is missing and what was done instead; empty: nothing
     [[nodiscard]] std::vector<InterfaceView> interfaces() const;
@@ -147,7 +159,8 @@ class Dataplane {
     };
     [[nodiscard]] HoldTimes hold_times() const;
 
-    /// Detaches all programs and removes all pins, on stop with --flush.
+    /// Detaches all programs, removes all pins, and the policy routing of transparent pools: on stop with
+    /// --flush.
     void detach();
 
     struct State;
@@ -163,6 +176,7 @@ struct Leftover {
     std::vector<std::string> interfaces;
     std::uint64_t flows = 0;
     bool pins = false;
+    bool policy = false;  ///< rules and routes of transparent pools
 };
 [[nodiscard]] Result<Leftover> find_leftover(const std::string& bpffs);
 [[nodiscard]] Result<void> remove_leftover(const std::string& bpffs);

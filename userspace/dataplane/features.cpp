@@ -12,6 +12,7 @@
 #include "dataplane/dataplane.h"
 #include "dataplane/device_features.h"
 #include "dataplane/interfaces.h"
+#include "dataplane/policy_routing.h"
 #include "dataplane/xdp_dispatcher.h"
 
 namespace limpet::dataplane {
@@ -39,6 +40,19 @@ Feature tls_feature() {
     // not.
     feature.available = setsockopt(socket.get(), IPPROTO_TCP, TCP_ULP, "tls", 4) == 0 || errno == ENOTCONN;
     if (!feature.available) feature.detail = "not in this kernel: TLS is done in userspace";
+    return feature;
+}
+
+/// Brokers see the client's address: that of another host on a socket of ours.
+Feature transparent_feature() {
+    Feature feature{"transparent", false, "pools whose brokers see the client's own address"};
+    const Fd socket(::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0));
+    const int on = 1;
+    feature.available = setsockopt(socket.get(), SOL_IP, IP_TRANSPARENT, &on, sizeof on) == 0;
+    if (!feature.available)
+        feature.detail = std::string("IP_TRANSPARENT: ") + std::strerror(errno) + ": give CAP_NET_ADMIN";
+    else if (const auto rules = policy_rules(); !rules)
+        feature = {feature.name, false, rules.error().line()};
     return feature;
 }
 
@@ -93,6 +107,7 @@ std::vector<Feature> probe_features(const std::vector<std::string>& names) {
     features.push_back(from_probe("ringbuf", libbpf_probe_bpf_map_type(BPF_MAP_TYPE_RINGBUF, nullptr),
                                   "ring buffers, for packets that are parked"));
     features.push_back(repair_feature());
+    features.push_back(transparent_feature());
     features.push_back(tls_feature());
     features.push_back(dispatcher_feature());
     std::vector<Interface> interfaces;
@@ -107,6 +122,9 @@ std::vector<Feature> probe_features(const std::vector<std::string>& names) {
         features.push_back(xdp_feature(interface));
         features.push_back({"forwarding " + interface.name, interface.forwarding,
                             interface.forwarding ? "" : "off: XDP would leave everything to TC"});
+        const auto obstacle = policy_obstacle(interface.name);
+        features.push_back({"transparent " + interface.name, obstacle.empty(),
+                            obstacle.empty() ? policy_condition(interface.name) : obstacle});
         const auto [mode, why] = automatic_mode(interface.name);
         features.push_back(
             {"auto " + interface.name, mode != Mode::relay, std::string(mode_name(mode)) + ": " + why});

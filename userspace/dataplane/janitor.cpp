@@ -209,7 +209,7 @@ void Janitor::end(const FlowPair& pair, Reason reason, const FlowEntry& client) 
     maps_.retire(pair.client, generation, reason);
     remove_later(pair.client, generation, false);
     if (broker) maps_.retire(pair.broker, broker->flow.created, reason);
-    remove_later(pair.broker, broker ? broker->flow.created : ~0U, true);
+    remove_later(pair.broker, broker ? broker->flow.created : ~0U, !pair.is_transparent());
     flows_.fetch_sub(1, std::memory_order_relaxed);
     if (!handler) return;
     FlowEnd ended;
@@ -336,7 +336,9 @@ void Janitor::adopt() {
         if (!entry.is_client_leg()) return true;
         ++adopted;
         const auto broker_key = entry.peer_key();
-        ports_.adopt(broker_key.destination().address, broker_key.source(), broker_key.destination().port);
+        if (!FlowPair{key, broker_key}.is_transparent())
+            ports_.adopt(broker_key.destination().address, broker_key.source(),
+                         broker_key.destination().port);
         if (entry.flow.state == LIMPET_STATE_CLOSING) watch_closing({key, broker_key});
         return true;
     });

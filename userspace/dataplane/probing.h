@@ -21,6 +21,8 @@ namespace limpet::dataplane {
 struct FlowPair {
     FlowKey client;  ///< client -> listener
     FlowKey broker;  ///< broker -> our source address
+    /// The client's own address and port are the source; they are none of the port allocator's.
+    [[nodiscard]] bool is_transparent() const { return broker.destination() == client.source(); }
 };
 
 /// Used on one thread.

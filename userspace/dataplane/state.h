@@ -59,6 +59,9 @@ struct Dataplane::State {
     mutable std::mutex views_mutex;
     std::vector<InterfaceView> views;
     std::uint64_t seed = 0;
+    std::atomic<bool> transparent4{false};  // served now: from the start, or since a reload
+    std::atomic<bool> transparent6{false};
+    bool policy_failed = false;  // the janitor's: said once
     std::array<std::atomic<std::uint64_t>, LIMPET_REASON_COUNT> counters{};
     std::array<std::atomic<std::uint64_t>, 64> hold_buckets{};  // quarters of powers of two, microseconds
 
@@ -69,6 +72,14 @@ struct Dataplane::State {
         counters[reason].fetch_add(amount, std::memory_order_relaxed);
     }
     void record_hold(std::chrono::nanoseconds time);
+    [[nodiscard]] Families transparent() const { return {transparent4, transparent6}; }
+    void set_transparent(Families families) {
+        if (families.v4) transparent4 = true;
+        if (families.v6) transparent6 = true;
+    }
+    /// Other programs tidy up routing tables: what transparent pools need of them is there again within a
+    /// second. Called by the janitor.
+    void keep_policy();
     /// Attaches to interfaces that came since; called by the janitor.
     void follow_interfaces();
     void follow(InterfaceView& view) const;

@@ -73,6 +73,13 @@ struct Connection::State {
     void drop_entry(const FlowKey& key, std::uint32_t& generation, bool broker_leg);
     void drop_broker_leg();
     void drop_entries();
+    [[nodiscard]] std::vector<IpAddress> configured_sources(std::uint8_t family) const;
+    /// Which of several source addresses is tried first. Fibonacci hashing, because Linux gives even ports to
+    /// those who connect: a remainder of the client's port would leave every second address unused.
+    [[nodiscard]] std::size_t first_source() const {
+        return (client.port * 0x9e3779b1U >> 16) + std::hash<Endpoint>{}({client.address, 0});
+    }
+    [[nodiscard]] Result<Fd> open_as_client();
     [[nodiscard]] limpet_command command(limpet_operation operation) const;
     /// The data path has seen what a handoff needs to know of this leg.
     [[nodiscard]] bool noted(const limpet_leg& note) const {
@@ -124,7 +131,8 @@ void Connection::State::drop_entry(const FlowKey& key, std::uint32_t& generation
 
 void Connection::State::drop_broker_leg() {
     if (broker_generation != 0) {
-        drop_entry(broker_key, broker_generation, true);  // its port is free once the entry is gone
+        // A port of ours is free once the entry is gone.
+        drop_entry(broker_key, broker_generation, broker_port_owned);
     } else if (broker_port_owned) {
         kernel().janitor->remove_later(broker_key, ~0U, true);
     }
@@ -422,15 +430,57 @@ Reason Connection::relay_reason() const {
     return state_->reason;
 }
 
-Result<Fd> Connection::open_broker_leg(const Endpoint& broker) {
+std::vector<IpAddress> Connection::State::configured_sources(std::uint8_t family) const {
+    std::vector<IpAddress> sources;
+    for (const auto& address : inside().options.source_addresses)
+        if (address.family == family) sources.push_back(address);
+    return sources;
+}
+
+/// A transparent pool's leg. The entry is claimed before the socket is made, whether or not the connection
+/// will be spliced: who holds the tuple, flow or socket, is never joined by a second one.
+Result<Fd> Connection::State::open_as_client() {
+    source = client;
+    broker_key = FlowKey::make(broker, source);
+    using Created = dataplane::FlowMaps::Created;
+    auto created = kernel().maps.create(broker_key, 0, broker_generation, syn_edit);
+    if (created == Created::exists) {
+        if (!kernel().maps.renew(broker_key, 0, broker_generation, syn_edit)) {
+            broker_generation = 0;
+            return fail_errno("connecting to " + broker.text() + " as " + client.text(), EADDRINUSE);
+        }
+        created = Created::made;
+    }
+    if (created != Created::made) {
+        broker_generation = 0;
+        if (reason == LIMPET_REASON_NONE)
+            relay(created == Created::full ? LIMPET_REASON_RELAY_FLOW_MAP_FULL
+                                           : LIMPET_REASON_RELAY_SOCKET_STATE);
+    }
+    auto socket = make_broker_socket(source, client_segment, Source::client);
+    if (!socket) drop_broker_leg();
+    return socket;
+}
+
+Result<Fd> Connection::open_plain_leg(const Endpoint& broker) const {
+    const auto sources = state_->configured_sources(broker.address.family);
+    Endpoint source{IpAddress{broker.address.family, {}}, 0};
+    if (!sources.empty()) source.address = sources[state_->first_source() % sources.size()];
+    return make_broker_socket(source, 0);
+}
+
+Result<Fd> Connection::open_broker_leg(const Endpoint& broker, bool transparent) {
     auto& state = *state_;
     auto& plane = state.inside();
-    if (state.broker_port_owned) state.drop_broker_leg();
+    if (state.broker_port_owned || state.broker_generation != 0) state.drop_broker_leg();
     state.broker = broker;
-    if (!plane.kernel) return make_broker_socket(Endpoint{IpAddress{broker.address.family, {}}, 0}, 0);
-    std::vector<IpAddress> sources;
-    for (const auto& address : plane.options.source_addresses)
-        if (address.family == broker.address.family) sources.push_back(address);
+    if (!plane.kernel) return open_plain_leg(broker);
+    // A client or a broker on this host is reached past every interface, and mixed families have no common
+    // address: those come from an address of ours, and are relayed under their reason.
+    if (transparent && state.client.address.family == broker.address.family &&
+        !plane.host.is_own(state.client.address) && !plane.host.is_own(broker.address))
+        return state.open_as_client();
+    auto sources = state.configured_sources(broker.address.family);
     if (sources.empty()) {
         const auto route = plane.host.route(broker.address);
         if (!route) return std::unexpected(route.error());
@@ -440,9 +490,9 @@ Result<Fd> Connection::open_broker_leg(const Endpoint& broker) {
         state.relay(LIMPET_REASON_RELAY_MIXED_FAMILIES);
     if (state.reason == LIMPET_REASON_NONE && plane.host.is_own(broker.address))
         state.relay(LIMPET_REASON_RELAY_LOCAL_PEER);
-    // Connections are spread over the source addresses by the client's port, so that none fills up first.
+    // Connections are spread over the source addresses, so that none fills up first.
     for (std::size_t turn = 0; turn < sources.size(); ++turn) {
-        const auto& address = sources[(state.client.port + turn) % sources.size()];
+        const auto& address = sources[(state.first_source() + turn) % sources.size()];
         for (int attempt = 0; attempt < port_tries; ++attempt) {
             const auto port = plane.ports.take(address, broker);
             if (!port) break;

@@ -63,8 +63,13 @@ class Connection {
     /// PENDING, MSS no more than the client's. The caller connects it (async connect on the descriptor) and
     /// keeps ownership of the returned descriptor. Replaces an earlier broker leg (whose descriptor the
     /// caller has closed before). Fails when no port is free or the socket cannot be made.
-    Result<Fd> open_broker_leg(const Endpoint& broker);
-    /// connect() said EADDRNOTAVAIL: the port is in use after all; gives it back as used.
+    /// `transparent`: bound to the client's own address and port instead, where client and broker are hosts
+    /// of the network; fails with EADDRINUSE while another connection has this tuple, or had it a moment ago.
+    Result<Fd> open_broker_leg(const Endpoint& broker, bool transparent = false);
+    /// A socket towards `broker` whose port the host chooses, for a connection that will stay a relay; from
+    /// one of dataplane.source_addresses, where there are some.
+    [[nodiscard]] Result<Fd> open_plain_leg(const Endpoint& broker) const;
+    /// connect() said EADDRNOTAVAIL: port or tuple are in use after all; gives the port back as used.
     void port_refused();
 
     /// Why this connection will be relayed whatever happens; NONE while it may still be spliced.

@@ -98,19 +98,46 @@ std::optional<LegPosition> Freeze::position() const {
     return position;
 }
 
-Result<Fd> make_broker_socket(const Endpoint& source, std::uint32_t maximum_segment) {
+namespace {
+
+/// Binds to an address that is not this host's. A port is a client's here, whatever listens on it on this
+/// host: in repair mode nothing is in a bind's way, and connect() still refuses a tuple that is in use.
+bool bind_as_client(int socket, const Endpoint& source) {
+    const bool four = source.address.family == 4;
+    const int level = four ? SOL_IP : SOL_IPV6;
+    const int on = 1;
+    if (setsockopt(socket, level, four ? IP_TRANSPARENT : IPV6_TRANSPARENT, &on, sizeof on) != 0 ||
+        setsockopt(socket, level, four ? IP_FREEBIND : IPV6_FREEBIND, &on, sizeof on) != 0 ||
+        !set(socket, TCP_REPAIR, TCP_REPAIR_ON))
+        return false;
+    sockaddr_storage storage;
+    const auto length = source.to_sockaddr(storage);
+    const bool bound = ::bind(socket, reinterpret_cast<const sockaddr*>(&storage), length) == 0;
+    const int number = errno;
+    const bool thawed = set(socket, TCP_REPAIR, TCP_REPAIR_OFF_NO_WP);
+    if (!bound) errno = number;
+    return bound && thawed;
+}
+
+}  // namespace
+
+Result<Fd> make_broker_socket(const Endpoint& source, std::uint32_t maximum_segment, Source whose) {
     Fd socket(::socket(source.address.family == 4 ? AF_INET : AF_INET6,
                        SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0));
     if (!socket) return fail_errno("making a socket towards a broker", errno);
     const int on = 1;
     setsockopt(socket.get(), IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
-    // A connection of ours that the broker's address tells apart may be in TIME_WAIT on the same port.
-    setsockopt(socket.get(), SOL_SOCKET, SO_REUSEADDR, &on, sizeof on);
     if (maximum_segment != 0) {
         const int segment = static_cast<int>(std::clamp<std::uint32_t>(maximum_segment, 88, 32767));
         setsockopt(socket.get(), IPPROTO_TCP, TCP_MAXSEG, &segment, sizeof segment);
     }
-    if (source.port != 0 || !source.address.is_any()) {
+    if (whose == Source::client && !bind_as_client(socket.get(), source))
+        return fail_errno("binding a socket to the client's address " + source.text(), errno);
+    // A connection of ours that the broker's address tells apart may be in TIME_WAIT on the same port.
+    // (Behind repair mode, which takes this back.)
+    setsockopt(socket.get(), SOL_SOCKET, SO_REUSEADDR, &on, sizeof on);
+    if (whose == Source::own && (source.port != 0 || !source.address.is_any())) {
+        if (source.port == 0) setsockopt(socket.get(), SOL_IP, IP_BIND_ADDRESS_NO_PORT, &on, sizeof on);
         sockaddr_storage storage;
         const auto length = source.to_sockaddr(storage);
         if (::bind(socket.get(), reinterpret_cast<const sockaddr*>(&storage), length) != 0)

@@ -48,8 +48,15 @@ class Freeze {
     bool frozen_;
 };
 
+/// Whose a socket's source address is.
+enum class Source {
+    own,     ///< this host's; port 0 leaves the choice of a port to the host, when it connects
+    client,  ///< the client's, address and port, whatever else is bound to that port here
+};
+
 /// A socket towards a broker: non-blocking, Nagle off, bound to `source`, announcing at most
 /// `maximum_segment` bytes (0: what the route allows).
-[[nodiscard]] Result<Fd> make_broker_socket(const Endpoint& source, std::uint32_t maximum_segment);
+[[nodiscard]] Result<Fd> make_broker_socket(const Endpoint& source, std::uint32_t maximum_segment,
+                                            Source whose = Source::own);
 
 }  // namespace limpet::handoff

@@ -21,6 +21,8 @@ constexpr std::size_t most_behind_connect = 64 * 1024;
 constexpr std::size_t largest_answer = 128 * 1024;
 // Source ports tried towards one broker when the host says that they are in use after all.
 constexpr int most_ports = 16;
+// A tuple that another connection of this client had ends within a moment, mostly: how often to look.
+constexpr std::chrono::milliseconds tuple_pause{50};
 
 constexpr std::uint8_t packet_connack = 2;
 constexpr std::uint8_t packet_auth = 15;
@@ -43,16 +45,6 @@ bool is_broker_failure(Reason reason) {
         default:
             return false;
     }
-}
-
-/// A socket whose port the host chooses: for connections that will stay relays.
-Result<Fd> plain_socket(const Endpoint& address) {
-    const int family = address.address.family == 4 ? AF_INET : AF_INET6;
-    Fd socket(::socket(family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, IPPROTO_TCP));
-    if (!socket) return fail_errno("making a socket towards " + address.text(), errno);
-    const int on = 1;
-    setsockopt(socket.get(), IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
-    return socket;
 }
 
 }  // namespace
@@ -97,7 +89,13 @@ Awaitable<Reason> Session::try_broker(const balancer::Choice& choice) {
 }
 
 Awaitable<Reason> Session::connect_broker(const Endpoint& address) {
-    const Reason started = start_connect(address);
+    Reason started = start_connect(address);
+    while (started == LIMPET_REASON_CLOSE_TUPLE_IN_USE && Clock::now() < handshake_->attempt_deadline) {
+        arm(0, std::min(Clock::now() + tuple_pause, handshake_->attempt_deadline));
+        co_await signal_.wait();
+        if (stopped_) co_return LIMPET_REASON_CLOSE_SHUTDOWN;
+        started = start_connect(address);
+    }
     if (started != LIMPET_REASON_NONE) co_return started;
     for (;;) {
         arm(waits::broker_writable, handshake_->attempt_deadline);
@@ -164,12 +162,13 @@ bool Session::give_way() {
 
 Result<Fd> Session::open_leg(const Endpoint& address) {
     if (forced_relay_ == LIMPET_REASON_NONE) {
-        auto leg = connection_->open_broker_leg(address);
-        if (leg || out_of_resources(leg.error().number)) return leg;
+        auto leg = connection_->open_broker_leg(address, listener_->transparent);
+        // A transparent pool's brokers hear the client's own address, or nothing.
+        if (leg || listener_->transparent || out_of_resources(leg.error().number)) return leg;
         forced_relay_ = connection_->relay_reason();
         if (forced_relay_ == LIMPET_REASON_NONE) forced_relay_ = LIMPET_REASON_RELAY_NO_SOURCE_PORT;
     }
-    return plain_socket(address);
+    return connection_->open_plain_leg(address);
 }
 
 Reason Session::start_connect(const Endpoint& address) {
@@ -179,7 +178,8 @@ Reason Session::start_connect(const Endpoint& address) {
         auto leg = open_leg(address);
         if (!leg) {
             spdlog::debug("no socket towards {}: {}", address.text(), leg.error().line());
-            return LIMPET_REASON_CLOSE_RESOURCES;
+            return leg.error().number == EADDRINUSE ? LIMPET_REASON_CLOSE_TUPLE_IN_USE
+                                                    : LIMPET_REASON_CLOSE_RESOURCES;
         }
         const int result = ::connect(leg->get(), reinterpret_cast<const sockaddr*>(&storage), length);
         if (result == 0 || errno == EINPROGRESS) {
@@ -192,6 +192,7 @@ Reason Session::start_connect(const Endpoint& address) {
         if (errno != EADDRNOTAVAIL) return LIMPET_REASON_BROKER_CONNECT_FAILED;
         leg->reset();
         if (forced_relay_ == LIMPET_REASON_NONE) connection_->port_refused();
+        if (listener_->transparent) return LIMPET_REASON_CLOSE_TUPLE_IN_USE;
     }
     return LIMPET_REASON_BROKER_CONNECT_FAILED;
 }
@@ -292,7 +293,7 @@ void Session::drop_broker(const balancer::Choice& choice, Reason failure) {
 void Session::give_up_on_brokers(Reason failure) {
     if (failure == LIMPET_REASON_CLOSE_NO_BROKER) {
         refuse(failure, mqtt::Refusal::server_unavailable);
-    } else if (failure == LIMPET_REASON_CLOSE_RESOURCES) {
+    } else if (failure == LIMPET_REASON_CLOSE_RESOURCES || failure == LIMPET_REASON_CLOSE_TUPLE_IN_USE) {
         refuse(failure, mqtt::Refusal::server_busy);
     } else if (is_broker_failure(failure)) {
         // In the middle of an authentication with this broker: CONNACK may still say so (MQTT-5.0 4.12.1).

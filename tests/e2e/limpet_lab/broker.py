@@ -2,6 +2,7 @@
 """Brokers of a laboratory: real mosquitto, one process per address, and scripted ones that misbehave on purpose."""
 import contextlib
 import pathlib
+import re
 import socket
 import threading
 
@@ -68,6 +69,11 @@ log_dest file {self._folder}/broker.log
     def saw_client(self, client_id):
         """How often this broker accepted a CONNECT of the client."""
         return self.log().count(f" as {client_id} (")
+
+    def peers_of(self, client_id):
+        """Address and port from which the client came, each time that it did."""
+        pattern = rf"New client connected from (\S+):(\d+) as {re.escape(client_id)} \("
+        return [(address, int(port)) for address, port in re.findall(pattern, self.log())]
 
 
 class Scripted:

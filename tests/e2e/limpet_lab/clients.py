@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Clients of a laboratory: paho in threads, mosquitto_pub and mosquitto_sub as processes, plain sockets."""
+import errno
 import hashlib
 import queue
 import random
@@ -11,7 +12,7 @@ from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
 
 from . import mqtt
-from .process import LabError, run
+from .process import LabError, run, wait_until
 
 PORT = 1883
 PAHO_VERSION = {mqtt.V31: paho.MQTTv31, mqtt.V311: paho.MQTTv311, mqtt.V5: paho.MQTTv5}
@@ -121,6 +122,34 @@ def raw(topology, address, port=PORT, timeout=10, source=None):
         connection = socket.create_connection((address, port), timeout=timeout, source_address=source)
     connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     return connection
+
+
+def raw_from(topology, address, source, port=PORT, timeout=10):
+    """As raw(), from an address and port that were used a moment ago: as soon as the client's own kernel is through
+    with what was there before."""
+    def attempt():
+        with topology.inside("clients"):
+            connection = socket.socket(socket.AF_INET6 if ":" in address else socket.AF_INET)
+        connection.settimeout(timeout)
+        connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            connection.bind(source)
+            connection.connect((address, port))
+            return connection
+        except OSError as error:
+            connection.close()
+            if error.errno in (errno.EADDRNOTAVAIL, errno.EADDRINUSE):
+                return None
+            raise
+
+    return wait_until(attempt, 5, f"a socket from {source} to {address}", step=0.01)
+
+
+def forget(connection):
+    """Closes without a word to anybody, as a device does that loses its power (TCP_REPAIR)."""
+    connection.setsockopt(socket.IPPROTO_TCP, 19, 1)
+    connection.close()
 
 
 def reset(connection):

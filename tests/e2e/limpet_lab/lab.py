@@ -10,14 +10,15 @@ from . import checks, clients
 from .broker import Mosquitto, Scripted
 from .gateway import Limpet
 from .process import LabError, Missing, Resources, run
+from .routed import RoutedTopology
 from .topology import Topology
 
 
 class Lab:
     """`with Lab(...) as lab:` the namespaces stand; brokers and the gateway start when they are told to."""
 
-    def __init__(self, binary, mode="tc", family=4, brokers=3, client_addresses=1, one_arm=False, keep=False,
-                 prefix="lpt"):
+    def __init__(self, binary, mode="tc", family=4, brokers=3, client_addresses=1, one_arm=False, routed=False,
+                 keep=False, prefix="lpt"):
         self.binary = pathlib.Path(binary)
         self.mode = mode
         self.family = family
@@ -25,6 +26,7 @@ class Lab:
         self.gateway = None
         self._topology_options = {"brokers": brokers, "client_addresses": client_addresses, "one_arm": one_arm,
                                   "prefix": prefix}
+        self._topology_kind = RoutedTopology if routed else Topology
         self.topology = None
         self.folder = None
         self.resources = Resources()
@@ -36,7 +38,7 @@ class Lab:
             self.folder = pathlib.Path(tempfile.mkdtemp(prefix="limpet-lab-"))
             if not self._keep:
                 self.resources.on_exit(shutil.rmtree, self.folder)
-            self.topology = self.resources.enter_context(Topology(**self._topology_options))
+            self.topology = self.resources.enter_context(self._topology_kind(**self._topology_options))
         except BaseException:
             self.resources.close()
             raise

@@ -51,6 +51,19 @@ def a_smaller_link_behind_the_gateway_works_from_the_start(lab):
         raise LabError(f"{count} packets did not fit the link")
 
 
+@scenario(modes=SPLICING, routed=True)
+def a_router_behind_the_gateway_is_heard_by_the_client(lab):
+    """It says that packets are too big, quoting what left the gateway; the client hears of what it sent itself."""
+    lab.start()
+    client = lab.client("routed")
+    client.subscribe("routed", 1)
+    _goes_round(lab, client, 300_000)
+    checks.all_spliced(lab, 1)
+    lab.topology.narrow(NARROW)
+    _goes_round(lab, client, 2_000_000)
+    lab.gateway.wait_reason("icmp_translated")
+
+
 @scenario(modes=SPLICING)
 def a_priority_tag_is_no_vlan(lab):
     """A frame that is tagged with VLAN 0 belongs to the flow like any other, and never reaches the host's TCP."""

@@ -277,11 +277,16 @@ INSTANTIATE_TEST_SUITE_P(
               good_listener + "[[pool]]\nname = \"main\"\nproxy_protocol = \"v2\"\n"
                               "[[pool.broker]]\nname = \"b\"\naddress = \"10.0.0.9:1\"\n",
               {"f.toml:7:18: proxy_protocol: \"v2\" is not supported by this version: use one of none"}},
-        Wrong{
-            "transparent",
-            good_listener + "[[pool]]\nname = \"main\"\ntransparent = true\n"
-                            "[[pool.broker]]\nname = \"b\"\naddress = \"10.0.0.9:1\"\n",
-            {"f.toml:7:15: transparent: true is not supported by this version: write false or leave it out"}},
+        Wrong{"transparent is a switch",
+              good_listener + "[[pool]]\nname = \"main\"\ntransparent = \"yes\"\n"
+                              "[[pool.broker]]\nname = \"b\"\naddress = \"10.0.0.9:1\"\n",
+              {"f.toml:7:15: transparent: it must be true or false, not a string"}},
+        Wrong{"a transparent pool of another IP version than its listener",
+              good_listener + "[[pool]]\nname = \"main\"\ntransparent = true\n"
+                              "[[pool.broker]]\nname = \"b\"\naddress = \"10.0.0.9:1\"\n"
+                              "[[pool.broker]]\nname = \"six\"\naddress = \"[2001:db8::9]:1\"\n",
+              {"f.toml:13:11: broker address \"[2001:db8::9]:1\" of the transparent pool \"main\" is not of "
+               "the IP version of listener \"mqtt\": make a pool for each IP version"}},
         Wrong{"keys of certificates",
               good_listener + "[[pool]]\nname = \"main\"\nkey = \"sni\"\n"
                               "[[pool.broker]]\nname = \"b\"\naddress = \"10.0.0.9:1\"\n",
@@ -499,6 +504,16 @@ TEST(Config, sections_of_later_versions_are_accepted_with_a_warning_at_their_pla
     EXPECT_TRUE(loaded.warnings[1].line().starts_with("f.toml:9:1: [pool.health] has no effect"));
 }
 
+TEST(Config, a_pool_is_transparent_when_it_says_so) {
+    const auto loaded = load_text(good_listener +
+                                      "[[pool]]\nname = \"main\"\ntransparent = true\n"
+                                      "[[pool.broker]]\nname = \"b\"\naddress = "
+                                      "\"10.0.0.9:1\"\n",
+                                  "f.toml");
+    ASSERT_THAT(lines_of(loaded), IsEmpty());
+    EXPECT_TRUE(loaded.config.pools[0].transparent);
+}
+
 TEST(Config, what_is_left_out_has_the_documented_default) {
     const auto loaded = load_text(rest, "f.toml");
     ASSERT_THAT(lines_of(loaded), IsEmpty());
@@ -508,6 +523,7 @@ TEST(Config, what_is_left_out_has_the_documented_default) {
     EXPECT_EQ(loaded.config.listeners[0].connect_timeout, 10s);
     EXPECT_EQ(loaded.config.listeners[0].max_connect_size, 65536U);
     EXPECT_EQ(loaded.config.pools[0].strategy, Strategy::sticky);
+    EXPECT_FALSE(loaded.config.pools[0].transparent);
 }
 
 TEST(Config, one_pool_may_serve_many_listeners_and_two_pools_may_name_the_same_broker) {

@@ -47,6 +47,7 @@ TEST(difference, names_what_changes_hot) {
     after.listeners[0].connack_timeout = std::chrono::milliseconds{2500};
     after.listeners.push_back(listener("more", "[2001:db8::1]:1883"));
     after.pools[0].strategy = config::Strategy::least_connections;
+    after.pools[0].transparent = true;
     after.pools[0].brokers[0].weight = 3;
     after.pools[0].brokers[1].name = "b3";
     const auto difference = compare(base(), after);
@@ -54,8 +55,8 @@ TEST(difference, names_what_changes_hot) {
         difference.changed,
         ElementsAre("daemon.log_level: info -> debug", "listener mqtt: connack_timeout: 10s -> 2500ms",
                     "listener more: added", "pool main: strategy: sticky -> least_connections",
-                    "pool main: broker b2: removed", "pool main: broker b1: weight: 1 -> 3",
-                    "pool main: broker b3: added"));
+                    "pool main: transparent: false -> true", "pool main: broker b2: removed",
+                    "pool main: broker b1: weight: 1 -> 3", "pool main: broker b3: added"));
     EXPECT_THAT(difference.refused, IsEmpty());
 }
 
