@@ -144,6 +144,15 @@ def end_to_end(arguments):
     return alone(output, last_count(output))
 
 
+def parity(arguments):
+    """The parity matrix, and that it contains what it promises; it measures, so it wants the machine to itself."""
+    total = one(run(TOP / "tests/e2e/matrix", "--self-test")[0] == 0)
+    if arguments.quick or arguments.pattern:
+        return total
+    _, output = run(TOP / "tests/e2e/matrix", show=True)
+    return total + last_count(output)
+
+
 def alone(output, count):
     """Scenarios run side by side on whatever machine this is. A few that failed get a second try with the machine to
     themselves, which is said by name; what fails again has failed."""
@@ -195,6 +204,7 @@ SECTIONS = [
     ("unit", unit_tests),
     ("bpf", packet_tests),
     ("e2e", end_to_end),
+    ("parity", parity),
     ("fuzz", fuzzers),
     ("sanitize", sanitized),
 ]

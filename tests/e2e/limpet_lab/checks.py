@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """What must hold of a gateway whatever the scenario was about."""
-from .process import LabError, wait_until
+import json
+
+from .process import LabError, run, wait_until
 
 
 def only_listeners_left(topology, seconds=5):
@@ -52,3 +54,17 @@ def no_connection_counted(gateway, seconds=10):
 def log_clean(gateway):
     if lines := gateway.error_lines():
         raise LabError(f"limpet logged errors: {lines[:3]}")
+
+
+def entries(lab):
+    """state -> number of entries in the flow maps themselves, past the daemon's own counts."""
+    paths = sorted(path for path in lab.bpffs().rglob("limpet_flows*") if path.is_file())
+    if len(paths) < 2:
+        raise LabError(f"the flow maps are not pinned below {lab.bpffs()}: {paths}")
+    return json.loads(run(lab.binary.parent / "e2e" / "entries", *paths).stdout)
+
+
+def no_entry_left(lab, seconds=5):
+    """Nothing of anybody stands in the maps, in no state (invariant I5): the grace of what was retired included."""
+    wait_until(lambda: not any(entries(lab).values()), seconds, lambda: f"no entry is left in the maps: {entries(lab)}",
+               step=0.1)

@@ -12,6 +12,10 @@ from .process import LabError, Missing
 PASSED, FAILED, SKIPPED = 0, 1, 3
 MODES = ("xdp", "tc", "relay")
 SCENARIOS = []
+#: lines that a scenario prints with this in front are shown although it passed
+MEASURED = "measured: "
+#: what the command line may change
+settings = {"handoffs": 2500}
 
 
 @dataclasses.dataclass(frozen=True)

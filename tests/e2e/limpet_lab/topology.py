@@ -109,7 +109,9 @@ class Topology:
                     "net.ipv6.conf.default.accept_ra=0"]
         if namespace == self.gateway:
             settings += ["net.ipv4.ip_forward=1", "net.ipv6.conf.all.forwarding=1",
-                         "net.ipv4.conf.all.send_redirects=0", "net.ipv4.conf.default.send_redirects=0"]
+                         "net.ipv4.conf.all.send_redirects=0", "net.ipv4.conf.default.send_redirects=0",
+                         # sockets of a daemon that was killed: whoever waits for the last of them need not wait a minute
+                         "net.ipv4.tcp_fin_timeout=5"]
         if namespace == self.clients:
             settings += ["net.ipv4.ip_local_port_range=1024 65535"]
         if namespace == self.broker:

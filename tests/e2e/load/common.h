@@ -100,6 +100,18 @@ inline Address parse_address(std::string text) {
     return out;
 }
 
+/// As parse_address reads it, and as `limpet flows list` writes it.
+inline std::string text_of(const Address& address) {
+    const bool four = address.family() == AF_INET;
+    const auto* in4 = reinterpret_cast<const sockaddr_in*>(&address.storage);
+    const auto* in6 = reinterpret_cast<const sockaddr_in6*>(&address.storage);
+    char host[INET6_ADDRSTRLEN] = "";
+    inet_ntop(address.family(), four ? static_cast<const void*>(&in4->sin_addr) : &in6->sin6_addr, host,
+              sizeof host);
+    const std::string port = std::to_string(ntohs(four ? in4->sin_port : in6->sin6_port));
+    return four ? std::string(host) + ":" + port : "[" + std::string(host) + "]:" + port;
+}
+
 /// Arguments of the form --name value.
 class Arguments {
   public:

@@ -2,9 +2,15 @@
 // Integrity under flood: clients and brokers that stream random bytes at each other from the first byte after
 // CONNECT, and check every byte that arrives.
 //
-//   flood broker --listen ADDR:PORT,...  [--seed N]
-//   flood client --connect ADDR:PORT --count N [--at-once N] [--bytes N] [--linger MS] [--seed N] [--source
-//   ADDR,...]
+//   flood broker --listen ADDR:PORT,...  [--seed N] [--hold 1] [--report 1] [--probe SECONDS]
+//   flood client --connect ADDR:PORT --count N [--at-once N] [--bytes N] [--seed N] [--source ADDR,...]
+//                [--keep-alive SECONDS] [--hold 1] [--first N] [--until-whole 1] [--report 1] [--probe SECONDS]
+//
+// --hold: nobody half-closes before standard input ends. --first: the number of the first connection.
+// --until-whole: goes on, with new numbers, until so many connections were whole. --report: tells of every
+// connection that was not whole its number, end, beginning and end (microseconds of CLOCK_MONOTONIC),
+// endpoint and trouble.
+// --probe: keep-alive probes after so many silent seconds.
 //
 // The client id carries what the other end needs to know: "f<number>-<bytes up>-<bytes down>". A broker
 // answers CONNECT after 0 to 5 ms. Both print one line of JSON at their end: the client when all connections
@@ -35,20 +41,28 @@ struct Totals {
     std::uint64_t twice = 0;    ///< the broker saw the same client again
     std::uint64_t bytes = 0;    ///< checked
     std::string first;          ///< what was wrong first
+    std::string report;         ///< of those that were not whole, as elements of a JSON array
 
     void print(std::int64_t begin) const {
         std::printf(
             "{\"connections\":%lu,\"whole\":%lu,\"mismatch\":%lu,\"cut\":%lu,\"hung\":%lu,\"refused\":%lu,"
-            "\"twice\":%lu,\"bytes\":%lu,\"seconds\":%.3f,\"first\":\"%s\"}\n",
+            "\"twice\":%lu,\"bytes\":%lu,\"seconds\":%.3f,\"first\":\"%s\",\"report\":[%s]}\n",
             connections, whole, mismatch, cut, hung, refused, twice, bytes,
-            static_cast<double>(now() - begin) / 1e6, first.c_str());
+            static_cast<double>(now() - begin) / 1e6, first.c_str(), report.c_str());
+    }
+    void tell_of(const Peer& peer, std::string_view end) {
+        report += (report.empty() ? "{\"id\":" : ",{\"id\":") + std::to_string(peer.id());
+        report += ",\"end\":\"" + std::string(end) + "\",\"began\":" + std::to_string(peer.began());
+        report += ",\"ended\":" + std::to_string(now()) + ",\"endpoint\":\"" + text_of(peer.endpoint());
+        report += "\",\"trouble\":\"" + peer.trouble() + "\"}";
     }
 };
 
 /// All connections of this process.
 class Crowd {
   public:
-    Crowd() : epoll_(epoll_create1(EPOLL_CLOEXEC)) {}
+    explicit Crowd(const Arguments& arguments)
+        : epoll_(epoll_create1(EPOLL_CLOEXEC)), reporting_(arguments.count("report", 0) != 0) {}
 
     void watch(int descriptor) {
         epoll_event event{};
@@ -123,27 +137,30 @@ class Crowd {
         ++totals_.connections;
         totals_.bytes += peer.checked();
         if (!seen_.insert(peer.id()).second) ++totals_.twice;
-        switch (peer.end()) {
-            case Peer::End::whole:
-                ++totals_.whole;
-                break;
-            case Peer::End::mismatch:
-                ++totals_.mismatch;
-                break;
-            case Peer::End::cut:
-                ++totals_.cut;
-                break;
-            case Peer::End::hung:
-                ++totals_.hung;
-                break;
-            default:
-                ++totals_.refused;
-                break;
-        }
+        const auto [count, name] = kind_of(peer.end());
+        ++(totals_.*count);
         if (totals_.first.empty()) totals_.first = peer.trouble();
+        if (reporting_ && peer.end() != Peer::End::whole) totals_.tell_of(peer, name);
+    }
+
+    using Kind = std::pair<std::uint64_t Totals::*, std::string_view>;
+    static Kind kind_of(Peer::End end) {
+        switch (end) {
+            case Peer::End::whole:
+                return {&Totals::whole, "whole"};
+            case Peer::End::mismatch:
+                return {&Totals::mismatch, "mismatch"};
+            case Peer::End::cut:
+                return {&Totals::cut, "cut"};
+            case Peer::End::hung:
+                return {&Totals::hung, "hung"};
+            default:
+                return {&Totals::refused, "refused"};
+        }
     }
 
     Fd epoll_;
+    bool reporting_;
     std::unordered_map<int, std::unique_ptr<Peer>> peers_;
     std::unordered_set<int> busy_;  ///< descriptors of those that have something to do
     std::int64_t next_look_ = 0;
@@ -151,8 +168,36 @@ class Crowd {
     Totals totals_;
 };
 
+/// Somebody who only waits learns that the other side is gone, even if the RST that said so was lost.
+void probe(int descriptor, std::uint64_t silent_seconds) {
+    if (silent_seconds == 0) return;
+    const int on = 1, tries = 5;
+    const int silence = static_cast<int>(silent_seconds);
+    setsockopt(descriptor, SOL_SOCKET, SO_KEEPALIVE, &on, sizeof on);
+    setsockopt(descriptor, IPPROTO_TCP, TCP_KEEPIDLE, &silence, sizeof silence);
+    setsockopt(descriptor, IPPROTO_TCP, TCP_KEEPINTVL, &on, sizeof on);
+    setsockopt(descriptor, IPPROTO_TCP, TCP_KEEPCNT, &tries, sizeof tries);
+}
+
+void take_connections(int listener, Crowd& crowd, const Arguments& arguments) {
+    for (;;) {
+        Address from;
+        from.length = sizeof from.storage;
+        Fd fd(accept4(listener, reinterpret_cast<sockaddr*>(&from.storage), &from.length,
+                      SOCK_NONBLOCK | SOCK_CLOEXEC));
+        if (!fd.open()) return;
+        const int on = 1;
+        setsockopt(fd.get(), IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
+        probe(fd.get(), arguments.count("probe", 0));
+        auto peer = std::make_unique<Peer>(std::move(fd), false, arguments.count("seed", 1));
+        peer->at(from);
+        if (arguments.count("hold", 0) != 0) peer->hold();
+        crowd.add(std::move(peer));
+    }
+}
+
 int run_broker(const Arguments& arguments) {
-    Crowd crowd;
+    Crowd crowd(arguments);
     std::vector<Fd> listeners;
     for (const Address& address : arguments.addresses("listen")) {
         Fd fd(socket(address.family(), SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0));
@@ -174,47 +219,71 @@ int run_broker(const Arguments& arguments) {
                 crowd.forget(STDIN_FILENO);
                 continue;
             }
-            for (;;) {
-                Fd fd(accept4(descriptor, nullptr, nullptr, SOCK_NONBLOCK | SOCK_CLOEXEC));
-                if (!fd.open()) break;
-                const int on = 1;
-                setsockopt(fd.get(), IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
-                auto peer = std::make_unique<Peer>(std::move(fd), false, arguments.count("seed", 1));
-                if (arguments.count("hold", 0) != 0) peer->hold();
-                crowd.add(std::move(peer));
-            }
+            take_connections(descriptor, crowd, arguments);
         }
     }
     crowd.totals().print(begin);
     return 0;
 }
 
+/// Makes the client's connections, one number after the other.
+class Starter {
+  public:
+    explicit Starter(const Arguments& arguments)
+        : targets_(arguments.addresses("connect")),
+          sources_(arguments.addresses("source")),
+          bytes_(arguments.count("bytes", 32768)),
+          seed_(arguments.count("seed", 1)),
+          next_(arguments.count("first", 0)),
+          probe_(arguments.count("probe", 0)),
+          keep_alive_(static_cast<unsigned>(arguments.count("keep-alive", 600))) {
+        if (targets_.empty()) fail("--connect ADDR:PORT is missing");
+        if (sources_.empty()) sources_.emplace_back();
+    }
+    std::unique_ptr<Peer> start(bool held) {
+        Fd fd = start_connect(targets_[next_ % targets_.size()], sources_[next_ % sources_.size()]);
+        if (!fd.open()) fail("connect");
+        probe(fd.get(), probe_);
+        Address own;
+        own.length = sizeof own.storage;
+        getsockname(fd.get(), reinterpret_cast<sockaddr*>(&own.storage), &own.length);
+        const std::uint64_t up = 1 + mix(seed_ ^ next_) % (2 * bytes_);
+        const std::uint64_t down = 1 + mix(seed_ ^ ~next_) % (2 * bytes_);
+        auto peer = std::make_unique<Peer>(std::move(fd), true, seed_);
+        peer->at(own);
+        peer->identify(next_, up, down);
+        if (held) peer->hold();
+        peer->greet(connect_packet(
+            "f" + std::to_string(next_) + "-" + std::to_string(up) + "-" + std::to_string(down), keep_alive_));
+        ++next_;
+        return peer;
+    }
+
+  private:
+    std::vector<Address> targets_, sources_;
+    std::uint64_t bytes_, seed_, next_, probe_;
+    unsigned keep_alive_;
+};
+
 int run_client(const Arguments& arguments) {
-    const auto targets = arguments.addresses("connect");
-    auto sources = arguments.addresses("source");
-    if (targets.empty()) fail("--connect ADDR:PORT is missing");
-    if (sources.empty()) sources.emplace_back();
+    constexpr std::int64_t pause = 20'000;  // microseconds until somebody who failed is followed by another
+    Starter starter(arguments);
     const std::uint64_t count = arguments.count("count", 100);
     const std::uint64_t at_once = arguments.count("at-once", 200);
-    const std::uint64_t bytes = arguments.count("bytes", 32768);
-    const std::uint64_t seed = arguments.count("seed", 1);
+    const bool until_whole = arguments.count("until-whole", 0) != 0;
     bool held = arguments.count("hold", 0) != 0;
-    Crowd crowd;
+    Crowd crowd(arguments);
     if (held) crowd.watch(STDIN_FILENO);
     const std::int64_t begin = now();
-    for (std::uint64_t started = 0; started < count || crowd.size() > 0;) {
+    const Totals& totals = crowd.totals();
+    std::uint64_t started = 0;
+    std::uint64_t failed = 0;
+    std::int64_t next_start = 0;
+    const auto wanted = [&] { return until_whole ? totals.whole + crowd.size() < count : started < count; };
+    while (wanted() || crowd.size() > 0) {
         // A few in each round, so that connects and the others' streams are mixed.
-        for (int batch = 0; batch < 8 && started < count && crowd.size() < at_once; ++batch) {
-            Fd fd = start_connect(targets[started % targets.size()], sources[started % sources.size()]);
-            if (!fd.open()) fail("connect");
-            const std::uint64_t up = 1 + mix(seed ^ started) % (2 * bytes);
-            const std::uint64_t down = 1 + mix(seed ^ ~started) % (2 * bytes);
-            auto peer = std::make_unique<Peer>(std::move(fd), true, seed);
-            peer->identify(started, up, down);
-            if (held) peer->hold();
-            peer->greet(connect_packet(
-                "f" + std::to_string(started) + "-" + std::to_string(up) + "-" + std::to_string(down), 600));
-            crowd.add(std::move(peer));
+        for (int batch = 0; batch < 8 && wanted() && crowd.size() < at_once && now() >= next_start; ++batch) {
+            crowd.add(starter.start(held));
             ++started;
         }
         if (!crowd.turn().empty()) {  // only standard input is watched besides: it has ended
@@ -222,9 +291,11 @@ int run_client(const Arguments& arguments) {
             crowd.forget(STDIN_FILENO);
             crowd.release_all();
         }
+        const std::uint64_t failed_now = totals.connections - totals.whole;
+        if (std::exchange(failed, failed_now) != failed_now) next_start = now() + pause;
     }
-    crowd.totals().print(begin);
-    return crowd.totals().whole == count ? 0 : 1;
+    totals.print(begin);
+    return totals.whole == count ? 0 : 1;
 }
 
 }  // namespace

@@ -38,6 +38,9 @@ class Peer {
         if (id_ % 4 == 1) prepare();
         pending_.insert(0, connect);
     }
+    /// The client's own address and port, at the broker's end those of whom it sees: by these `flows list`
+    /// knows the connection.
+    void at(const Address& endpoint) { endpoint_ = endpoint; }
     /// Does not half-close before `release` (or, on the broker's side, before the client does).
     void hold() { held_ = true; }
     void release() { held_ = false; }
@@ -48,6 +51,8 @@ class Peer {
     [[nodiscard]] std::uint64_t checked() const { return received_; }
     [[nodiscard]] End end() const { return end_; }
     [[nodiscard]] const std::string& trouble() const { return trouble_; }
+    [[nodiscard]] std::int64_t began() const { return began_; }
+    [[nodiscard]] const Address& endpoint() const { return endpoint_; }
 
     void readable() {
         static std::array<char, 1 << 18> buffer;
@@ -186,7 +191,8 @@ class Peer {
     std::string pending_;  ///< to be sent before anything else
     std::string header_;   ///< CONNECT or CONNACK as far as it has come
     std::size_t had_ = 0;
-    std::int64_t next_write_ = 0, last_byte_ = now();
+    std::int64_t began_ = now(), next_write_ = 0, last_byte_ = began_;
+    Address endpoint_;
     bool identified_ = false, answered_ = false, greeted_ = false, closed_ = false, held_ = false,
          peer_closed_ = false;
     End end_ = End::none;
