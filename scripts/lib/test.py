@@ -196,6 +196,13 @@ def sanitized(arguments):
     return total if total.failed else total + gtest("sanitize", arguments.pattern, "^(ut_|bpf_tests)")
 
 
+def kernels(arguments):
+    """The BPF object of three compilers under the verifier of this kernel, 6.1 and 6.12, and scenarios in the latter two,
+    under qemu; with --quick the kernel that runs here alone. Kernels that cannot be downloaded are skipped, by name."""
+    _, output = run(SCRIPTS / "test-kernels", *(["host"] if arguments.quick else []), show=True)
+    return last_count(output)
+
+
 SECTIONS = [
     ("build", lambda _: build("release")),
     ("rooms", rooms),
@@ -207,6 +214,7 @@ SECTIONS = [
     ("parity", parity),
     ("fuzz", fuzzers),
     ("sanitize", sanitized),
+    ("kernels", kernels),
 ]
 
 

@@ -7,7 +7,7 @@ import socket
 import threading
 
 from . import mqtt
-from .process import LabError, wait_until
+from .process import LabError, patient, wait_until
 from .topology import broker_address
 
 PORT = 1883
@@ -15,7 +15,7 @@ PORT = 1883
 
 def _accepts(topology, address):
     with topology.inside("broker"), contextlib.suppress(OSError):
-        socket.create_connection((address, PORT), timeout=1).close()
+        socket.create_connection((address, PORT), timeout=patient(1)).close()
         return True
     return False
 

@@ -12,7 +12,7 @@ from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
 
 from . import mqtt
-from .process import LabError, run, wait_until
+from .process import LabError, patient, run, wait_until
 
 PORT = 1883
 PAHO_VERSION = {mqtt.V31: paho.MQTTv31, mqtt.V311: paho.MQTTv311, mqtt.V5: paho.MQTTv5}
@@ -60,7 +60,7 @@ class Client:
         with topology.inside("clients"):  # threads started here live there
             self.paho.connect(address, port, keepalive, **arguments)
             self.paho.loop_start()
-        if not self.connected.wait(15):
+        if not self.connected.wait(patient(15)):
             raise LabError(f"client {client_id}: no CONNACK within 15 s")
         if self.code != 0:
             raise LabError(f"client {client_id}: CONNACK with code {self.code}")
@@ -73,21 +73,21 @@ class Client:
     def subscribe(self, topic, qos=0):
         self.subscribed.clear()
         self.paho.subscribe(topic, qos)
-        if not self.subscribed.wait(15):
+        if not self.subscribed.wait(patient(15)):
             raise LabError(f"client {self.client_id}: no SUBACK within 15 s")
 
     def publish(self, topic, data, qos=0, retain=False, wait=15):
         """Publishes and waits until the broker has answered as the QoS demands."""
         info = self.paho.publish(topic, data, qos, retain)
         if wait:
-            info.wait_for_publish(wait)
+            info.wait_for_publish(patient(wait))
             if not info.is_published():
                 raise LabError(f"client {self.client_id}: QoS {qos} message not acknowledged within {wait} s")
         return info
 
     def receive(self, seconds=15):
         try:
-            return self.messages.get(timeout=seconds)
+            return self.messages.get(timeout=patient(seconds))
         except queue.Empty:
             raise LabError(f"client {self.client_id}: no message within {seconds} s") from None
 
@@ -119,7 +119,7 @@ class Client:
 def raw(topology, address, port=PORT, timeout=10, source=None):
     """A connected TCP socket of the clients' namespace."""
     with topology.inside("clients"):
-        connection = socket.create_connection((address, port), timeout=timeout, source_address=source)
+        connection = socket.create_connection((address, port), timeout=patient(timeout), source_address=source)
     connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     return connection
 

@@ -5,6 +5,7 @@ import contextlib
 import struct
 
 from . import mqtt
+from .process import patient
 
 
 class FleetClient:
@@ -54,7 +55,7 @@ class FleetClient:
 
     async def heard(self, count, seconds):
         """Waits until so many messages came; returns how many there are."""
-        deadline = asyncio.get_running_loop().time() + seconds
+        deadline = asyncio.get_running_loop().time() + patient(seconds)
         while len(self.received) < count and asyncio.get_running_loop().time() < deadline:
             await asyncio.sleep(0.02)
         return len(self.received)
@@ -69,7 +70,7 @@ class FleetClient:
         waiting = asyncio.get_running_loop().create_future()
         self._answers[kind, number] = waiting
         self._writer.write(packet)
-        await asyncio.wait_for(waiting, 20)
+        await asyncio.wait_for(waiting, patient(20))
 
     async def _listen(self, reader):
         while True:

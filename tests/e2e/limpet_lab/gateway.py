@@ -29,7 +29,7 @@ class Limpet:
     """One daemon; stop, kill and start it as often as a scenario likes."""
 
     def __init__(self, resources, topology, binary, mode, folder, bpffs=None, brokers=None, descriptors=None,
-                 daemon=None, dataplane=None, listener=None, pool=None, admin=""):
+                 daemon=None, dataplane=None, listener=None, pool=None, admin="", network_only=False):
         self.binary = str(binary)
         self.mode = mode
         self.folder = pathlib.Path(folder)
@@ -47,6 +47,7 @@ class Limpet:
         self._listener = listener or {}
         self._pool = pool or {}
         self._admin = admin
+        self._network_only = network_only
 
     def config(self, listener=None, pool=None):
         """The configuration as text: a listener and a pool for each family."""
@@ -72,7 +73,8 @@ class Limpet:
     def launch(self, arguments):
         """Starts `limpet ARGUMENTS` as the daemon and waits until its control socket answers `status`."""
         self.process = self._resources.start([self.binary, *arguments], self.log_path,
-                                             namespace=self._topology.gateway, limits=self._limits)
+                                             namespace=self._topology.gateway, limits=self._limits,
+                                             network_only=self._network_only)
 
         def ready():
             if not self.process.running:

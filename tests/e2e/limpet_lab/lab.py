@@ -18,14 +18,14 @@ class Lab:
     """`with Lab(...) as lab:` the namespaces stand; brokers and the gateway start when they are told to."""
 
     def __init__(self, binary, mode="tc", family=4, brokers=3, client_addresses=1, one_arm=False, routed=False,
-                 keep=False, prefix="lpt"):
+                 vlan=None, wire="veth", keep=False, prefix="lpt"):
         self.binary = pathlib.Path(binary)
         self.mode = mode
         self.family = family
         self.brokers = []
         self.gateway = None
         self._topology_options = {"brokers": brokers, "client_addresses": client_addresses, "one_arm": one_arm,
-                                  "prefix": prefix}
+                                  "vlan": vlan, "wire": wire, "prefix": prefix}
         self._topology_kind = RoutedTopology if routed else Topology
         self.topology = None
         self.folder = None

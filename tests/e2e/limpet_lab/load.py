@@ -8,7 +8,7 @@ import queue
 import subprocess
 import threading
 
-from .process import LabError, run
+from .process import LabError, patient, run
 
 SOURCES = pathlib.Path(__file__).resolve().parent.parent / "load"
 _INCLUDE = SOURCES.parents[2] / "include"
@@ -58,7 +58,7 @@ class Generator:
     def result(self, seconds):
         """The next line that it prints."""
         try:
-            line = self._lines.get(timeout=seconds)
+            line = self._lines.get(timeout=patient(seconds))
         except queue.Empty:
             raise LabError(f"{self.name}: no result within {seconds} s") from None
         if line is None:

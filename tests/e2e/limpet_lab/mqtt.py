@@ -3,6 +3,8 @@
 import socket
 import struct
 
+from .process import patient
+
 CONNECT, CONNACK, PUBLISH, PUBACK, PUBREC, PUBREL, PUBCOMP = 0x10, 0x20, 0x30, 0x40, 0x50, 0x62, 0x70
 SUBSCRIBE, SUBACK, PINGREQ, PINGRESP, DISCONNECT = 0x82, 0x90, 0xC0, 0xD0, 0xE0
 V31, V311, V5 = 3, 4, 5
@@ -124,7 +126,7 @@ def read_packet(connection):
 
 def closed_within(connection, seconds):
     """Reads until the other side closes or resets: the bytes that came before, or None when it stays open."""
-    connection.settimeout(seconds)
+    connection.settimeout(patient(seconds))
     seen = bytearray()
     try:
         while piece := connection.recv(65536):

@@ -2,6 +2,7 @@
 """Processes and resources of one laboratory: whatever was started or made is ended or removed, in reverse order."""
 import contextlib
 import ctypes
+import fcntl
 import os
 import signal
 import subprocess
@@ -11,6 +12,16 @@ import time
 _libc = ctypes.CDLL(None, use_errno=True)
 _CLONE_NEWNET = 0x40000000
 _PR_SET_PDEATHSIG = 1
+_held = []
+
+#: A factor on every time limit of the laboratory: 1 on a machine, several in a guest under emulation
+#: (scripts/test-kernels). What must *not* happen is not waited for any longer.
+PATIENCE = float(os.environ.get("LIMPET_PATIENCE", "1"))
+
+
+def patient(seconds):
+    """A time limit, stretched as this machine needs it."""
+    return seconds * PATIENCE
 
 
 class LabError(Exception):
@@ -23,7 +34,7 @@ class Missing(Exception):
 
 def run(*command, check=True, timeout=60, text_input=None):
     """Runs a command to its end and returns the CompletedProcess with text output."""
-    done = subprocess.run([str(word) for word in command], capture_output=True, text=True, timeout=timeout,
+    done = subprocess.run([str(word) for word in command], capture_output=True, text=True, timeout=patient(timeout),
                           input=text_input)
     if check and done.returncode != 0:
         raise LabError(f"{' '.join(map(str, command))}: exit {done.returncode}: {(done.stderr or done.stdout).strip()}")
@@ -37,15 +48,27 @@ def _die_with_parent():
 
 def wait_until(condition, seconds, what, step=0.02):
     """Polls until `condition()` is true and returns its value; LabError names what did not come."""
-    deadline = time.monotonic() + seconds
+    deadline = time.monotonic() + patient(seconds)
     while True:
         value = condition()
         if value:
             return value
         if time.monotonic() > deadline:
             shown = what() if callable(what) else what
-            raise LabError(f"not within {seconds:g} s: {shown}")
-        time.sleep(step)
+            raise LabError(f"not within {patient(seconds):g} s: {shown}")
+        time.sleep(patient(step))  # where a question takes long it is not asked as often
+
+
+def one_at_a_time(subject, wait=True):
+    """Takes what only one case may use at a time, until this process ends; False: somebody has it."""
+    lock = open(f"/run/lock/limpet-lab-{subject}" if os.path.isdir("/run/lock") else f"/run/limpet-lab-{subject}", "w")
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
+    except BlockingIOError:
+        lock.close()
+        return False
+    _held.append(lock)
+    return True
 
 
 @contextlib.contextmanager
@@ -73,12 +96,14 @@ def _setns(descriptor):
 class Process:
     """One process that a laboratory started; output goes to a file."""
 
-    def __init__(self, command, output, namespace=None, stdin=subprocess.DEVNULL, limits=None):
+    def __init__(self, command, output, namespace=None, stdin=subprocess.DEVNULL, limits=None, network_only=False):
         words = [str(word) for word in command]
         if limits:
             words = ["prlimit", *limits, "--", *words]
-        if namespace:
-            words = ["ip", "netns", "exec", namespace, *words]  # both exec, so the pid stays ours
+        if namespace and network_only:  # /sys stays the machine's, with its BPF file system
+            words = ["nsenter", f"--net=/run/netns/{namespace}", *words]
+        elif namespace:
+            words = ["ip", "netns", "exec", namespace, *words]  # all exec, so the pid stays ours
         self.command = " ".join(words)
         self.output = output
         with open(output, "ab") as file:
@@ -104,7 +129,7 @@ class Process:
     def wait(self, seconds):
         """The exit status; LabError if it does not end in time."""
         try:
-            return self.popen.wait(seconds)
+            return self.popen.wait(patient(seconds))
         except subprocess.TimeoutExpired:
             raise LabError(f"did not end within {seconds:g} s: {self.command}") from None
 
@@ -112,7 +137,7 @@ class Process:
         """SIGTERM, and SIGKILL for one that does not listen."""
         self.signal(signal.SIGTERM)
         try:
-            self.popen.wait(seconds)
+            self.popen.wait(patient(seconds))
         except subprocess.TimeoutExpired:
             self.popen.kill()
             self.popen.wait()

@@ -5,6 +5,8 @@
                 10.91.0.10       10.91.0.1        10.92.0.11, .12, .13 ...
                                  10.92.0.1
     one arm     the same addresses, one interface each, on a bridge in NAME-s
+    VLAN        the clients' link carries tags: eth0.N and front.N have the addresses
+    virtio      two arms of virtio_net devices instead of veths, in guests of scripts/test-kernels
 
 IPv6 likewise: fd00:91::/64 and fd00:92::/64 with the same last numbers. Clients and brokers route to each other
 through the gateway, so plain kernel forwarding can be tried and measured beside Limpet.
@@ -13,6 +15,7 @@ import contextlib
 import itertools
 import os
 
+from . import wires
 from .process import Missing, inside, run
 
 CLIENT_NET = {4: "10.91.0.{}", 6: "fd00:91::{}"}
@@ -41,10 +44,13 @@ def _net_command(namespace, *words):
 class Topology:
     """Namespaces with names of their own; `with` makes and removes them."""
 
-    def __init__(self, brokers=3, client_addresses=1, one_arm=False, prefix="lpt"):
+    def __init__(self, brokers=3, client_addresses=1, one_arm=False, vlan=None, wire="veth", prefix="lpt"):
         self.brokers = brokers
         self.client_addresses = client_addresses
         self.one_arm = one_arm
+        self.wire = wire
+        self.vlan = vlan
+        self._virtio = None
         self.name = f"{prefix}-{os.getpid()}-{next(_numbers)}"
         self.clients = f"{self.name}-c"
         self.gateway = f"{self.name}-g"
@@ -52,7 +58,7 @@ class Topology:
         self.switch = f"{self.name}-s" if one_arm else None
         self.namespaces = [self.clients, self.gateway, self.broker] + ([self.switch] if one_arm else [])
         #: the gateway's interfaces, as `limpet serve -i` wants them
-        self.interfaces = ["one"] if one_arm else ["front", "back"]
+        self.interfaces = ["one"] if one_arm else [self._tagged("front"), "back"]
 
     def __enter__(self):
         try:
@@ -67,6 +73,8 @@ class Topology:
 
     def remove(self):
         """Ends what still runs in the namespaces (they are ours alone) and deletes them."""
+        if self._virtio:
+            self._virtio.give_back()
         for namespace in self.namespaces:
             for pid in run("ip", "netns", "pids", namespace, check=False).stdout.split():
                 if int(pid) != os.getpid():
@@ -94,10 +102,19 @@ class Topology:
             self._link(self.gateway, "one", self.switch, "g")
             self._link(self.broker, "eth0", self.switch, "b")
             self._bridge()
+        elif self.wire == "virtio":
+            self._virtio = wires.VirtioWires()
+            self._virtio.connect((self.clients, "eth0"), (self.gateway, "front"))
+            self._virtio.connect((self.gateway, "back"), (self.broker, "eth0"))
         else:
             self._link(self.clients, "eth0", self.gateway, "front")
             self._link(self.gateway, "back", self.broker, "eth0")
+        if self.vlan:
+            wires.tag(self.clients, "eth0", self.vlan)
+            wires.tag(self.gateway, "front", self.vlan)
         self._addresses()
+        if self.wire == "virtio":
+            return  # these have no checksum offload
         # A packet that XDP redirects loses a checksum that is still to be made: whoever sends to the gateway makes
         # it at once. The bridge sends as well, when it cuts what GRO has joined.
         senders = [(self.switch, "g")] if self.one_arm else []
@@ -121,7 +138,8 @@ class Topology:
 
     def _link(self, one, one_name, other, other_name):
         """A veth pair that behaves like a pair of NICs: GRO and a queue in front of the 256 slots of its ring."""
-        run("ip", "link", "add", one_name, "netns", one, "type", "veth", "peer", "name", other_name, "netns", other)
+        # from inside: older kernels refuse a name that the namespace we run in has as well (6.1: "File exists")
+        run("ip", "-n", one, "link", "add", one_name, "type", "veth", "peer", "name", other_name, "netns", other)
         ends = ((one, one_name), (other, other_name))
         for namespace, name in ends:
             run("ip", "-n", namespace, "link", "set", "dev", name, "up")
@@ -130,15 +148,20 @@ class Topology:
             _net_command(namespace, "ethtool", "-K", name, "gro", "on")
             run("tc", "-n", namespace, "qdisc", "replace", "dev", name, "root", "pfifo", "limit", "1000")
 
+    def _tagged(self, device):
+        """The device of the clients' link that has the addresses."""
+        return f"{device}.{self.vlan}" if self.vlan else device
+
     def _bridge(self):
         lines = ["link add br0 type bridge", "link set br0 up"]
         lines += [f"link set dev {port} master br0" for port in ("c", "g", "b")]
         run("ip", "-n", self.switch, "-batch", "-", text_input="\n".join(lines) + "\n")
 
     def _addresses(self):
-        front, back = ("one", "one") if self.one_arm else ("front", "back")
+        front, back = ("one", "one") if self.one_arm else (self._tagged("front"), "back")
+        client = self._tagged("eth0")
         for family in (4, 6):
-            mine = {self.clients: [(client_address(family, 10 + number), "eth0")
+            mine = {self.clients: [(client_address(family, 10 + number), client)
                                    for number in range(self.client_addresses)],
                     self.gateway: [(CLIENT_NET[family].format(1), front), (BROKER_NET[family].format(1), back)],
                     self.broker: [(broker_address(family, number), "eth0") for number in range(1, self.brokers + 1)]}
@@ -159,6 +182,11 @@ class Topology:
                 rules = ("table inet loss {\n chain input {\n  type filter hook input priority 0;\n"
                          f"  meta l4proto tcp numgen random mod 100 < {percent} drop\n }}\n}}\n")
                 run("ip", "netns", "exec", namespace, "nft", "-f", "-", text_input=rules)
+
+    def impair(self, words):
+        """netem on what clients and brokers send, such as "loss 2% delay 5ms"; None: none any more."""
+        for namespace in (self.clients, self.broker):
+            wires.netem(namespace, "eth0", words)
 
     def tcp_sockets(self, where="gateway"):
         """TCP sockets of a namespace as (state, local, peer)."""

@@ -5,7 +5,7 @@ import time
 
 from limpet_lab import checks, clients
 from limpet_lab.gateway import toml_table
-from limpet_lab.process import LabError, run, wait_until
+from limpet_lab.process import LabError, patient, run, wait_until
 from limpet_lab.scenario import scenario
 
 SPLICING = ("xdp", "tc")
@@ -27,7 +27,7 @@ class Talker:
         return self
 
     def _talk(self):
-        while not self._stop.wait(0.01):
+        while not self._stop.wait(patient(0.01)):
             self.client.publish(self._topic, str(self._sent).encode(), 1, wait=0)
             self._sent += 1
 
