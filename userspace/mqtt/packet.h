@@ -4,19 +4,17 @@
 
 #include <cstdint>
 #include <optional>
-#include <span>
 #include <string>
 #include <utility>
 #include <vector>
 
+#include "base/bytes.h"
 #include "base/reason.h"
 
 namespace limpet::mqtt {
 
-using Bytes = std::span<const std::uint8_t>;
-
-/// What a prefix of a stream is: more bytes are needed, a whole packet, or one that can never become valid.
-enum class Status { incomplete, complete, invalid };
+using limpet::Bytes;
+using limpet::Status;
 
 /// MQTT's own protocol levels (MQTT-3.1.1 3.1.2.2, MQTT-5.0 3.1.2.2).
 enum class Version : std::uint8_t { v31 = 3, v311 = 4, v5 = 5 };

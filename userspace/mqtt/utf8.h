@@ -6,10 +6,11 @@
 #include <span>
 #include <string_view>
 
+#include "base/utf8.h"
+
 namespace limpet::mqtt {
 
-/// Well-formed UTF-8 of RFC 3629: no overlong form, no surrogate, nothing above U+10FFFF. NUL is a character.
-[[nodiscard]] bool is_utf8(std::span<const std::uint8_t> bytes);
+using limpet::is_utf8;
 
 /// A UTF-8 Encoded String of MQTT: well-formed and without NUL. A byte order mark is kept, and control
 /// characters and noncharacters, which the text only discourages, are left for the broker to judge.

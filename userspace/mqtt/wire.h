@@ -97,12 +97,4 @@ class Writer {
     bool fits_ = true;
 };
 
-/// The same text, as bytes and as characters.
-[[nodiscard]] inline Bytes as_bytes(std::string_view text) {
-    return {reinterpret_cast<const std::uint8_t*>(text.data()), text.size()};
-}
-[[nodiscard]] inline std::string_view as_text(Bytes bytes) {
-    return {reinterpret_cast<const char*>(bytes.data()), bytes.size()};
-}
-
 }  // namespace limpet::mqtt

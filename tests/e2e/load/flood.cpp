@@ -4,7 +4,8 @@
 //
 //   flood broker --listen ADDR:PORT,...  [--seed N] [--hold 1] [--report 1] [--probe SECONDS]
 //   flood client --connect ADDR:PORT --count N [--at-once N] [--bytes N] [--seed N] [--source ADDR,...]
-//                [--keep-alive SECONDS] [--hold 1] [--first N] [--until-whole 1] [--report 1] [--probe SECONDS]
+//                [--keep-alive SECONDS] [--hold 1] [--first N] [--until-whole 1] [--report 1] [--probe
+//                SECONDS]
 //
 // --hold: nobody half-closes before standard input ends. --first: the number of the first connection.
 // --until-whole: goes on, with new numbers, until so many connections were whole. --report: tells of every
@@ -254,7 +255,8 @@ class Starter {
         peer->identify(next_, up, down);
         if (held) peer->hold();
         peer->greet(connect_packet(
-            "f" + std::to_string(next_) + "-" + std::to_string(up) + "-" + std::to_string(down), keep_alive_));
+            "f" + std::to_string(next_) + "-" + std::to_string(up) + "-" + std::to_string(down),
+            keep_alive_));
         ++next_;
         return peer;
     }
