@@ -12,6 +12,7 @@
 
 #include "dataplane/adoption.h"
 #include "dataplane/attachment.h"
+#include "dataplane/neighbours.h"
 #include "dataplane/policy_routing.h"
 #include "dataplane/settings.h"
 #include "dataplane/state.h"
@@ -186,6 +187,10 @@ void Dataplane::State::follow_interfaces() {
         views.push_back(options.mode == Mode::relay ? as_relay(std::move(view)) : std::move(view));
         spdlog::info("interface {} appeared: {}", interface.name, mode_name(views.back().mode));
     }
+    std::vector<unsigned> with_xdp;
+    for (const auto& view : views)
+        if (view.mode == Mode::xdp) with_xdp.push_back(view.index);
+    if (!with_xdp.empty()) use_stale_neighbours(with_xdp);
 }
 
 void Dataplane::State::keep_policy() {

@@ -19,7 +19,6 @@ namespace limpet::handoff {
 namespace {
 
 using Clock = std::chrono::steady_clock;
-using dataplane::FlowKey;
 
 /// A SYN that was not answered is sent again after this time.
 constexpr std::chrono::milliseconds repeat_after{100};
@@ -155,7 +154,7 @@ void ask_brokers(dataplane::Dataplane& dataplane, std::span<const Endpoint> brok
         if (ear6) hear(plane, ear6.get(), false, open);
     }
     for (const auto& question : asked)
-        plane.kernel->janitor->remove_later(FlowKey::make(question.broker, question.source), ~0U, true);
+        plane.ports.give_back(question.source.address, question.broker, question.source.port);
 }
 
 }  // namespace limpet::handoff

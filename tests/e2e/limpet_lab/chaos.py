@@ -16,6 +16,7 @@ _ID_RANGE = 10_000_000     # client ids are numbered; this is the first one's di
 _PROBE_SECONDS = 12        # keep-alive probes of the ends: for those whose RST was lost, and after all others were told
 _TOLD_SECONDS = 8          # within so long after a kill its victims have heard of it
 _BLAMED_SECONDS = 30       # and what ends later than this is not blamed on it any more
+_KEEP_ALIVE = 5            # seconds; who is left when both ends were killed unheard is found by it
 _CAUSES = ("daemon", "broker", "client")
 
 
@@ -65,7 +66,8 @@ class Chaos:
         self._shifts[number] = load.Generator(
             self.lab, "clients", "flood", "client", "--connect", endpoint(self.lab.listener, _PORT), "--source", source,
             "--count", count, "--until-whole", 1, "--at-once", _AT_ONCE, "--bytes", 16384, "--first",
-            number * _ID_RANGE, "--report", 1, "--probe", _PROBE_SECONDS)
+            number * _ID_RANGE, "--report", 1, "--probe", _PROBE_SECONDS, "--keep-alive",
+            _KEEP_ALIVE)
 
     # the course of it
 

@@ -132,10 +132,10 @@ def ends_as(connection, how, heard=b"", seconds=3):
         raise LabError(f"before the {how} came {len(before)} bytes, not the {len(heard)} that were sent")
 
 
-def gone(lab, slack=1.0):
+def gone(lab, slack=3.0):
     """Everybody's entries go within the stated time, and the host's own TCP had no part in it."""
     checks.flows_end(lab.gateway, STATED_SECONDS + slack)
-    checks.no_entry_left(lab, 1 + 2 * slack)  # retire_grace
+    checks.no_entry_left(lab, 1 + slack)  # retire_grace
     checks.no_connection_counted(lab.gateway, slack)
     checks.guard_silent(lab.gateway)
 

