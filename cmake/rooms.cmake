@@ -10,7 +10,9 @@ target_compile_options(limpet_options INTERFACE
   $<$<COMPILE_LANGUAGE:CXX>:-Wnon-virtual-dtor -Woverloaded-virtual>
   -fno-omit-frame-pointer
   # g++ 12 sees overlaps in its own string headers that are not there (GCC bug 105329)
-  $<$<AND:$<COMPILE_LANGUAGE:CXX>,$<CXX_COMPILER_ID:GNU>>:-Wno-restrict>)
+  $<$<AND:$<COMPILE_LANGUAGE:CXX>,$<CXX_COMPILER_ID:GNU>>:-Wno-restrict>
+  # in a unity build a file's own types look like a header's
+  $<$<AND:$<BOOL:${LIMPET_UNITY}>,$<COMPILE_LANGUAGE:CXX>,$<CXX_COMPILER_ID:GNU>>:-Wno-subobject-linkage>)
 target_compile_definitions(limpet_options INTERFACE LIMPET_VERSION="${PROJECT_VERSION}"
                                                     $<$<COMPILE_LANGUAGE:CXX>:BOOST_ASIO_SEPARATE_COMPILATION>
                                                     $<$<COMPILE_LANGUAGE:CXX>:BOOST_ASIO_NO_DEPRECATED>
@@ -36,6 +38,7 @@ function(limpet_room name)
   endif()
   add_library(limpet_${name} STATIC ${sources})
   target_link_libraries(limpet_${name} PUBLIC limpet_options ${ARGN})
+  set_target_properties(limpet_${name} PROPERTIES UNITY_BUILD ${LIMPET_UNITY} UNITY_BUILD_BATCH_SIZE 8)
 endfunction()
 
 # limpet_pch(NAME header…): precompile what every file of the room includes anyway

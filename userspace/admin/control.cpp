@@ -17,7 +17,7 @@ namespace limpet::admin {
 namespace {
 
 using Unix = asio::local::stream_protocol;
-using Client = Door<Unix>::Client;
+using ControlClient = Door<Unix>::Client;
 
 const std::string other_socket = "stop that daemon, or give this one another socket";
 
@@ -64,7 +64,7 @@ Result<void> clear_stale(const std::string& path, const sockaddr_un& address) {
     return {};
 }
 
-Result<Fd> open_socket(const std::string& path) {
+Result<Fd> open_control_socket(const std::string& path) {
     auto address = address_of(path);
     if (!address) return std::unexpected(address.error());
     if (auto made = make_folder(path); !made) return std::unexpected(made.error());
@@ -85,7 +85,7 @@ Result<Fd> open_socket(const std::string& path) {
 }
 
 // A client that takes nothing for a whole deadline is closed, however long the answer is.
-asio::awaitable<bool> write_all(Client client, const std::string& text, const Limits& limits) {
+asio::awaitable<bool> write_all(ControlClient client, const std::string& text, const Limits& limits) {
     std::size_t done = 0;
     while (done < text.size()) {
         client->set_deadline(limits.deadline);
@@ -98,7 +98,7 @@ asio::awaitable<bool> write_all(Client client, const std::string& text, const Li
     co_return true;
 }
 
-asio::awaitable<void> converse(Client client, Verbs& verbs, Limits limits) {
+asio::awaitable<void> converse_control(ControlClient client, Verbs& verbs, Limits limits) {
     std::string input;
     while (client->socket.is_open()) {
         client->set_deadline(limits.deadline);
@@ -129,7 +129,7 @@ ControlServer::ControlServer(asio::io_context& io, Verbs& verbs, Limits limits)
     : io_(io), verbs_(verbs), limits_(limits) {}
 
 Result<void> ControlServer::listen(const std::string& path) {
-    auto socket = open_socket(path);
+    auto socket = open_control_socket(path);
     if (!socket) return std::unexpected(socket.error());
     struct stat about{};
     if (::lstat(path.c_str(), &about) != 0) return fail_errno("looking at " + path, errno);
@@ -138,8 +138,8 @@ Result<void> ControlServer::listen(const std::string& path) {
     inode_ = about.st_ino;
     const auto refusal = refusal_line({"too many clients ask at once", "try again in a moment", 0}) + "\n";
     door_ = std::make_shared<Door<Unix>>(io_, limits_, refusal,
-                                         [&verbs = verbs_, limits = limits_](Client client) {
-                                             return converse(std::move(client), verbs, limits);
+                                         [&verbs = verbs_, limits = limits_](ControlClient client) {
+                                             return converse_control(std::move(client), verbs, limits);
                                          });
     ErrorCode error;
     door_->acceptor.assign(Unix(), socket->release(), error);

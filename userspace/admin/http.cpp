@@ -17,7 +17,7 @@ namespace {
 namespace beast = boost::beast;
 namespace http = boost::beast::http;
 using Tcp = asio::ip::tcp;
-using Client = Door<Tcp>::Client;
+using HttpClient = Door<Tcp>::Client;
 using Response = http::response<http::string_body>;
 
 Response make_response(const HttpAnswer& answer, unsigned version, bool keep_alive) {
@@ -49,7 +49,7 @@ std::optional<HttpAnswer> answer_error(const ErrorCode& error) {
 }
 
 // HEAD gets the header that GET would get, and no body (RFC 9110 9.3.2).
-asio::awaitable<bool> write_response(Client client, Response response, bool head,
+asio::awaitable<bool> write_response(HttpClient client, Response response, bool head,
                                      std::chrono::milliseconds deadline) {
     http::response_serializer<http::string_body> serializer(response);
     serializer.split(head);
@@ -62,7 +62,7 @@ asio::awaitable<bool> write_response(Client client, Response response, bool head
     co_return !error;
 }
 
-asio::awaitable<void> converse(Client client, Verbs& verbs, Limits limits) {
+asio::awaitable<void> converse_http(HttpClient client, Verbs& verbs, Limits limits) {
     beast::flat_buffer buffer(limits.header_size + limits.body_size);
     while (client->socket.is_open()) {
         http::request_parser<http::string_body> parser;
@@ -93,7 +93,7 @@ asio::awaitable<void> converse(Client client, Verbs& verbs, Limits limits) {
     }
 }
 
-Result<Fd> open_socket(const std::string& text) {
+Result<Fd> open_http_socket(const std::string& text) {
     const auto doing = "serving HTTP on " + text;
     const auto endpoint = Endpoint::parse(text);
     if (!endpoint) return std::unexpected(endpoint.error());
@@ -123,15 +123,15 @@ HttpServer::HttpServer(asio::io_context& io, Verbs& verbs, Limits limits)
     : io_(io), verbs_(verbs), limits_(limits) {}
 
 Result<void> HttpServer::listen(const std::string& endpoint) {
-    auto socket = open_socket(endpoint);
+    auto socket = open_http_socket(endpoint);
     if (!socket) return std::unexpected(socket.error());
     const auto local = local_endpoint(socket->get());
     if (!local) return std::unexpected(local.error());
     const std::string refusal =
         "HTTP/1.1 503 Service Unavailable\r\nContent-Length: 0\r\nConnection: close\r\n\r\n";
     door_ = std::make_shared<Door<Tcp>>(io_, limits_, refusal,
-                                        [&verbs = verbs_, limits = limits_](Client client) {
-                                            return converse(std::move(client), verbs, limits);
+                                        [&verbs = verbs_, limits = limits_](HttpClient client) {
+                                            return converse_http(std::move(client), verbs, limits);
                                         });
     ErrorCode error;
     door_->acceptor.assign(local->address.family == 4 ? Tcp::v4() : Tcp::v6(), socket->release(), error);

@@ -13,7 +13,7 @@
 namespace limpet::cli {
 namespace {
 
-using Json = nlohmann::ordered_json;
+using OrderedJson = nlohmann::ordered_json;
 using Buffer = std::vector<std::uint8_t>;
 using mqtt::Bytes;
 using mqtt::Status;
@@ -34,15 +34,16 @@ std::string hex_text(Bytes bytes) {
 }
 
 /// Bytes under their name, as text where they are text, and always in hexadecimal.
-void put_bytes(Json& into, const std::string& name, const std::optional<Buffer>& bytes) {
-    into[name] = bytes && mqtt::is_utf8(*bytes) ? Json(std::string(bytes->begin(), bytes->end())) : Json();
-    into[name + "_hex"] = bytes ? Json(hex_text(*bytes)) : Json();
+void put_bytes(OrderedJson& into, const std::string& name, const std::optional<Buffer>& bytes) {
+    into[name] = bytes && mqtt::is_utf8(*bytes) ? OrderedJson(std::string(bytes->begin(), bytes->end()))
+                                                : OrderedJson();
+    into[name + "_hex"] = bytes ? OrderedJson(hex_text(*bytes)) : OrderedJson();
 }
 
 /// Puts a property that is there under its name.
 class PutProperty {
   public:
-    PutProperty(Json& into, const mqtt::Properties& properties, std::string_view name)
+    PutProperty(OrderedJson& into, const mqtt::Properties& properties, std::string_view name)
         : into_(into), properties_(properties), name_(name) {}
 
     template <class Value>
@@ -54,26 +55,27 @@ class PutProperty {
     }
     void operator()(mqtt::UserProperties mqtt::Properties::* member) const {
         if ((properties_.*member).empty()) return;
-        Json pairs = Json::array();
-        for (const auto& [key, value] : properties_.*member) pairs.push_back(Json::array({key, value}));
+        OrderedJson pairs = OrderedJson::array();
+        for (const auto& [key, value] : properties_.*member)
+            pairs.push_back(OrderedJson::array({key, value}));
         into_[name_] = std::move(pairs);
     }
 
   private:
-    Json& into_;
+    OrderedJson& into_;
     const mqtt::Properties& properties_;
     std::string name_;
 };
 
-Json properties_json(const mqtt::Properties& properties) {
-    Json json = Json::object();
+OrderedJson properties_json(const mqtt::Properties& properties) {
+    OrderedJson json = OrderedJson::object();
     for (const mqtt::Property& property : mqtt::property_table())
         std::visit(PutProperty(json, properties, property.name), property.member);
     return json;
 }
 
-Json will_json(const mqtt::Will& will) {
-    Json json;
+OrderedJson will_json(const mqtt::Will& will) {
+    OrderedJson json;
     json["topic"] = will.topic;
     put_bytes(json, "payload", will.payload);
     json["qos"] = will.qos;
@@ -83,17 +85,17 @@ Json will_json(const mqtt::Will& will) {
 }
 
 /// The flags and fields of the will by their names in the OASIS text, beside the object of will_json.
-void put_flat_will(Json& json, const std::optional<mqtt::Will>& will) {
+void put_flat_will(OrderedJson& json, const std::optional<mqtt::Will>& will) {
     json["will_flag"] = will.has_value();
     json["will_qos"] = will ? will->qos : 0;
     json["will_retain"] = will && will->retain;
-    json["will_topic"] = will ? Json(will->topic) : Json();
+    json["will_topic"] = will ? OrderedJson(will->topic) : OrderedJson();
     put_bytes(json, "will_payload", will ? std::optional(will->payload) : std::nullopt);
 }
 
-Json connect_json(const mqtt::Connect& connect) {
+OrderedJson connect_json(const mqtt::Connect& connect) {
     const auto level = static_cast<unsigned>(connect.version);
-    Json json;
+    OrderedJson json;
     json["type"] = "connect";
     json["protocol_name"] = connect.version == mqtt::Version::v31 ? "MQIsdp" : "MQTT";
     json["protocol_level"] = level;    // 3.1.1
@@ -104,10 +106,10 @@ Json connect_json(const mqtt::Connect& connect) {
     json["keep_alive"] = connect.keep_alive;
     json["client_identifier"] = connect.client_id;
     json["client_id"] = connect.client_id;
-    json["will"] = connect.will ? will_json(*connect.will) : Json();
+    json["will"] = connect.will ? will_json(*connect.will) : OrderedJson();
     put_flat_will(json, connect.will);
     json["user_name_flag"] = connect.user_name.has_value();
-    json["user_name"] = connect.user_name ? Json(*connect.user_name) : Json();
+    json["user_name"] = connect.user_name ? OrderedJson(*connect.user_name) : OrderedJson();
     json["username"] = json["user_name"];
     json["password_flag"] = connect.password.has_value();
     put_bytes(json, "password", connect.password);
@@ -115,8 +117,8 @@ Json connect_json(const mqtt::Connect& connect) {
     return json;
 }
 
-Json connack_json(const mqtt::Connack& connack, mqtt::Version version) {
-    Json json;
+OrderedJson connack_json(const mqtt::Connack& connack, mqtt::Version version) {
+    OrderedJson json;
     json["type"] = "connack";
     json["session_present"] = connack.session_present;
     json[version == mqtt::Version::v5 ? "reason_code" : "return_code"] = connack.code;
@@ -126,19 +128,19 @@ Json connack_json(const mqtt::Connack& connack, mqtt::Version version) {
 
 struct Decoded {
     Status status = Status::incomplete;
-    Json json;
+    OrderedJson json;
 };
 
 template <class Packet>
-Decoded report(const mqtt::Parsed<Packet>& parsed, Json packet) {
+Decoded report(const mqtt::Parsed<Packet>& parsed, OrderedJson packet) {
     const bool invalid = parsed.status == Status::invalid;
     const bool complete = parsed.status == Status::complete;
     Decoded decoded{parsed.status, {}};
     decoded.json["status"] = invalid ? "invalid" : complete ? "complete" : "incomplete";
-    decoded.json["reason"] = invalid ? Json(reason_name(parsed.reason)) : Json();
-    decoded.json["detail"] = invalid ? Json(parsed.detail) : Json();
+    decoded.json["reason"] = invalid ? OrderedJson(reason_name(parsed.reason)) : OrderedJson();
+    decoded.json["detail"] = invalid ? OrderedJson(parsed.detail) : OrderedJson();
     decoded.json["consumed"] = parsed.consumed;
-    decoded.json["packet"] = complete ? std::move(packet) : Json();
+    decoded.json["packet"] = complete ? std::move(packet) : OrderedJson();
     return decoded;
 }
 
@@ -242,7 +244,7 @@ int decode(std::istream& input, std::ostream& output, bool hex) {
     const Decoded decoded = decode_bytes(*bytes);
     // Text of a packet is valid UTF-8 by rule, so nothing is ever replaced; a printer must not throw all the
     // same.
-    output << decoded.json.dump(-1, ' ', false, Json::error_handler_t::replace) << '\n';
+    output << decoded.json.dump(-1, ' ', false, OrderedJson::error_handler_t::replace) << '\n';
     switch (decoded.status) {
         case Status::complete:
             return 0;

@@ -9,7 +9,6 @@ namespace limpet::mqtt {
 namespace {
 
 constexpr std::uint8_t connect_byte = 0x10;
-constexpr std::uint8_t bridge_bit = 0x80;
 
 /// Reads what the fields of a whole packet hold. The layout has settled where they are.
 class ContentReader {

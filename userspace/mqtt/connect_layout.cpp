@@ -12,7 +12,6 @@ namespace {
 
 using namespace std::string_view_literals;
 
-constexpr std::uint8_t bridge_bit = 0x80;
 constexpr std::size_t name_length_size = 2;
 constexpr std::string_view name_31 = "MQIsdp"sv;
 constexpr std::string_view name_311 = "MQTT"sv;

@@ -23,6 +23,9 @@ inline constexpr std::uint8_t flag_password = 0x40;
 inline constexpr std::uint8_t flag_user_name = 0x80;
 inline constexpr unsigned will_qos_shift = 3;
 
+/// Bit of the protocol level that mosquitto's bridges set.
+inline constexpr std::uint8_t bridge_bit = 0x80;
+
 struct Slice {
     std::size_t offset = 0;
     std::size_t length = 0;

@@ -8,6 +8,7 @@
 
 #include <algorithm>
 
+#include "session/bytes.h"
 #include "session/session.h"
 #include "session/terms.h"
 #include "session/waits.h"
@@ -15,8 +16,6 @@
 namespace limpet::session {
 namespace {
 
-// Bytes kept of a client beyond its CONNECT until CONNACK; then it is read no more for a while.
-constexpr std::size_t most_behind_connect = 64 * 1024;
 // Of a broker's CONNACK, and of AUTH packets that the client does not take.
 constexpr std::size_t largest_answer = 128 * 1024;
 // Source ports tried towards one broker when the host says that they are in use after all.
@@ -26,10 +25,6 @@ constexpr std::chrono::milliseconds tuple_pause{50};
 
 constexpr std::uint8_t packet_connack = 2;
 constexpr std::uint8_t packet_auth = 15;
-
-mqtt::Bytes view(const std::vector<std::uint8_t>& bytes) {
-    return {bytes.data(), bytes.size()};
-}
 
 bool out_of_resources(int number) {
     return number == EMFILE || number == ENFILE || number == ENOBUFS || number == ENOMEM;

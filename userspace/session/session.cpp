@@ -8,6 +8,7 @@
 
 #include <algorithm>
 
+#include "session/bytes.h"
 #include "session/terms.h"
 #include "session/waits.h"
 
@@ -16,16 +17,10 @@ namespace {
 
 namespace asio = boost::asio;
 
-// Bytes that a client may send behind CONNECT before CONNACK has come.
-constexpr std::size_t most_behind_connect = 64 * 1024;
 // A client that was refused gets this long to read why. Closing at once would send RST for what it has sent
 // meanwhile, and RST takes the refusal out of its receive queue.
 constexpr std::chrono::milliseconds linger_time{1000};
 constexpr std::size_t most_lingered = 16 * 1024 * 1024;
-
-mqtt::Bytes view(const std::vector<std::uint8_t>& bytes) {
-    return {bytes.data(), bytes.size()};
-}
 
 /// Whether the peer has sent FIN or RST, read or not.
 bool half_closed(int socket) {
