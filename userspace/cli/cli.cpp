@@ -20,7 +20,7 @@ int dispatch(const Options& options, std::istream& in, std::ostream& out, std::o
         case Command::check:
             return run_check(options, out, err);
         case Command::features:
-            return run_features(options, out);
+            return run_features(options, out, err);
         case Command::status:
             return run_status(options, out, err);
         case Command::brokers:
@@ -36,6 +36,10 @@ int dispatch(const Options& options, std::istream& in, std::ostream& out, std::o
             return decode(in, out, options.hex);
         case Command::reload:
             return run_reload(options, out, err);
+        case Command::top:
+            return run_top(options, out, err);
+        case Command::bench:
+            return run_bench(options, out, err);
         case Command::version:
             return run_version(options, out);
     }

@@ -19,13 +19,15 @@ int run_brokers(const Options& options, std::ostream& out, std::ostream& err);
 int run_flows(const Options& options, std::ostream& out, std::ostream& err);
 int run_lookup(const Options& options, std::ostream& out, std::ostream& err);
 int run_reload(const Options& options, std::ostream& out, std::ostream& err);
+int run_top(const Options& options, std::ostream& out, std::ostream& err);
 [[nodiscard]] std::string socket_of(const Options& options);
 
 // Without a daemon.
 int run_serve(const Options& options, std::ostream& err);
 int run_check(const Options& options, std::ostream& out, std::ostream& err);
-int run_features(const Options& options, std::ostream& out);
+int run_features(const Options& options, std::ostream& out, std::ostream& err);
 int run_detach(const Options& options, std::ostream& out, std::ostream& err);
+int run_bench(const Options& options, std::ostream& out, std::ostream& err);
 int run_version(const Options& options, std::ostream& out);
 
 }  // namespace limpet::cli

@@ -58,6 +58,7 @@ class PutProperty {
         OrderedJson pairs = OrderedJson::array();
         for (const auto& [key, value] : properties_.*member)
             pairs.push_back(OrderedJson::array({key, value}));
+        into_["user_property"] = pairs;  // the OASIS text has it in the singular
         into_[name_] = std::move(pairs);
     }
 
@@ -89,8 +90,11 @@ void put_flat_will(OrderedJson& json, const std::optional<mqtt::Will>& will) {
     json["will_flag"] = will.has_value();
     json["will_qos"] = will ? will->qos : 0;
     json["will_retain"] = will && will->retain;
+    json["will_properties"] = will ? properties_json(will->properties) : OrderedJson();
     json["will_topic"] = will ? OrderedJson(will->topic) : OrderedJson();
-    put_bytes(json, "will_payload", will ? std::optional(will->payload) : std::nullopt);
+    const auto payload = will ? std::optional(will->payload) : std::nullopt;
+    put_bytes(json, "will_payload", payload);  // 5
+    put_bytes(json, "will_message", payload);  // 3.1, 3.1.1
 }
 
 OrderedJson connect_json(const mqtt::Connect& connect) {
@@ -121,7 +125,9 @@ OrderedJson connack_json(const mqtt::Connack& connack, mqtt::Version version) {
     OrderedJson json;
     json["type"] = "connack";
     json["session_present"] = connack.session_present;
-    json[version == mqtt::Version::v5 ? "reason_code" : "return_code"] = connack.code;
+    const std::string name = version == mqtt::Version::v5 ? "reason_code" : "return_code";
+    json[name] = connack.code;
+    json["connect_" + name] = connack.code;  // 3.1.1 3.2.2.3 and 5 3.2.2.2 have both, long and short
     json["properties"] = properties_json(connack.properties);
     return json;
 }

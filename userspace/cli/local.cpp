@@ -121,7 +121,10 @@ int run_check(const Options& options, std::ostream& out, std::ostream& err) {
     return loaded.ok() ? status_ok : status_failed;
 }
 
-int run_features(const Options& options, std::ostream& out) {
+int run_features(const Options& options, std::ostream& out, std::ostream& err) {
+    for (const auto& name : options.interfaces)
+        if (const auto interface = dataplane::find_interface(name); !interface)
+            return complain(err, interface.error());
     const auto features = dataplane::probe_features(options.interfaces);
     const auto modes = automatic_modes(options.interfaces);
     const auto best = dataplane::mode_name(best_mode(modes, features));
@@ -161,6 +164,9 @@ int run_detach(const Options& options, std::ostream& out, std::ostream& err) {
     const auto leftover = dataplane::find_leftover(bpffs);
     if (!leftover) return complain(err, leftover.error());
     const bool nothing = leftover->interfaces.empty() && !leftover->pins && !leftover->policy;
+    if (leftover->daemon && !options.force)
+        return complain(err, {"a daemon works with the data path of this network namespace",
+                              "stop it first, or say --force", 0});
     if (leftover->flows > 0 && !options.force)
         return complain(err,
                         {connection_count(leftover->flows) + " would end", "say --force to end them", 0});

@@ -2,6 +2,7 @@
 #include "cli/options.h"
 
 #include <CLI/CLI.hpp>
+#include <cmath>
 #include <ostream>
 
 #include "cli/cli.h"
@@ -21,6 +22,8 @@ class Parser {
         add_local();
         add_daemon_commands();
         add_flows();
+        add_watching();
+        add_bench();
     }
 
     std::optional<int> parse(int argc, const char* const* argv, std::ostream& out, std::ostream& err) {
@@ -144,6 +147,45 @@ class Parser {
         lookup->add_option("CLIENT_ID", options_.lookup_client, "the client id")->required();
         text(lookup, "--pool", options_.pool, "in this pool, where there are several", "NAME");
         talking(&app_, "reload", Command::reload, "have the daemon read its configuration again");
+    }
+
+    // A whole number within bounds.
+    static void bounded(CLI::App* app, const std::string& name, std::uint64_t& value, std::uint64_t least,
+                        std::uint64_t most, const std::string& what) {
+        app->add_option_function<std::int64_t>(
+               name,
+               [&value, name, least, most](const std::int64_t& said) {
+                   if (said < static_cast<std::int64_t>(least) || said > static_cast<std::int64_t>(most))
+                       throw CLI::ValidationError(
+                           name, "it must be from " + std::to_string(least) + " to " + std::to_string(most));
+                   value = static_cast<std::uint64_t>(said);
+               },
+               what)
+            ->type_name("N");
+    }
+
+    void add_watching() {
+        auto* top = talking(&app_, "top", Command::top, "what changes at the daemon, as a live view");
+        top->add_option_function<double>(
+               "-d,--interval",
+               [this](const double& said) {
+                   if (!(said >= 0.1 && said <= 3600))
+                       throw CLI::ValidationError("--interval", "it must be from 0.1 to 3600 seconds");
+                   options_.interval = std::chrono::milliseconds(std::llround(said * 1000));
+               },
+               "from one look to the next [1]")
+            ->type_name("SECONDS");
+        bounded(top, "-n,--count", options_.count, 1, 1'000'000'000,
+                "end after so many looks [without end on a terminal, once elsewhere]");
+    }
+
+    void add_bench() {
+        auto* bench = command(&app_, "bench", Command::bench,
+                              "measure the fast path on this machine, in a network namespace of its own");
+        bounded(bench, "--rounds", options_.rounds, 1, 1000, "of each measure, medians are printed [9]");
+        bounded(bench, "--flows", options_.bench_flows, 1, 16'384,
+                "connections that the generated packets belong to, a power of two [64]");
+        add_json(bench);
     }
 
     void add_filters(CLI::App* app, const std::string& limit) {

@@ -2,6 +2,7 @@
 // What the command line says, as values. Knows how it is spelled, not what it does.
 #pragma once
 
+#include <chrono>
 #include <cstdint>
 #include <iosfwd>
 #include <optional>
@@ -24,6 +25,8 @@ enum class Command {
     lookup,
     decode,
     reload,
+    top,
+    bench,
     version,
 };
 
@@ -55,6 +58,14 @@ struct Options {
     // lookup
     std::string lookup_client;
     std::optional<std::string> pool;
+
+    // top
+    std::chrono::milliseconds interval{1000};
+    std::uint64_t count = 0;  ///< 0: without end on a terminal, once elsewhere
+
+    // bench
+    std::uint64_t rounds = 9;
+    std::uint64_t bench_flows = 64;
 
     bool hex = false;    ///< decode
     bool force = false;  ///< detach

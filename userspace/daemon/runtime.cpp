@@ -176,8 +176,8 @@ Result<void> Runtime::apply(const config::Config& fresh) {
 void Runtime::stop() {
     ready_ = false;
     offers_.reset();
-    spdlog::info("stopping: {} spliced connections go on without the daemon{}", dataplane_->flow_count(),
-                 flush_ ? " until the data path is removed now" : "");
+    spdlog::info("stopping: {} spliced connections {}", dataplane_->flow_count(),
+                 flush_ ? "end with the data path" : "go on without the daemon");
     workers_->stop();
     if (flush_) {
         dataplane_->detach();

@@ -8,6 +8,7 @@
 #include <algorithm>
 
 #include "dataplane/attachment.h"
+#include "dataplane/claim.h"
 #include "dataplane/flow_maps.h"
 #include "dataplane/interfaces.h"
 #include "dataplane/policy_routing.h"
@@ -105,6 +106,12 @@ bool fits(const MapSet& maps) {
            sized("limpet_setting", sizeof(std::uint32_t), sizeof(limpet_settings));
 }
 
+/// Others are told that there are no programs at all.
+bool may_see_programs() {
+    std::uint32_t id = 0;
+    return bpf_prog_get_next_id(0, &id) == 0 || errno != EPERM;
+}
+
 }  // namespace
 
 Result<MapSet> find_lasting_maps(const Options& options) {
@@ -165,6 +172,10 @@ FlowView view_of(const FlowKey& key, const FlowEntry& client, const FlowEntry& b
 }
 
 Result<Leftover> find_leftover(const std::string& bpffs) {
+    quiet_libbpf();
+    if (!may_see_programs())
+        return fail("looking for programs of an earlier daemon: Operation not permitted",
+                    "run as root, or give CAP_BPF, CAP_NET_ADMIN and CAP_SYS_ADMIN");
     Leftover leftover;
     MapSet maps;
     for (const auto& interface : all_interfaces()) {
@@ -177,6 +188,7 @@ Result<Leftover> find_leftover(const std::string& bpffs) {
     leftover.pins = !pinned.empty();
     leftover.policy = policy_rules().value_or(false);
     if (complete(maps)) leftover.flows = count_flows(maps);
+    leftover.daemon = network_is_claimed();
     return leftover;
 }
 

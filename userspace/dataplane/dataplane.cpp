@@ -12,6 +12,7 @@
 
 #include "dataplane/adoption.h"
 #include "dataplane/attachment.h"
+#include "dataplane/claim.h"
 #include "dataplane/neighbours.h"
 #include "dataplane/policy_routing.h"
 #include "dataplane/settings.h"
@@ -21,6 +22,8 @@ namespace limpet::dataplane {
 namespace {
 
 constexpr unsigned hold_steps = 4;  // buckets for each power of two
+// A predecessor that is just ending is waited for.
+constexpr std::chrono::milliseconds claim_patience{2000};
 
 std::vector<Interface> wanted_interfaces(const Options& options, std::string& note) {
     if (options.interfaces.empty()) return addressed_interfaces();
@@ -213,6 +216,12 @@ Result<std::unique_ptr<Dataplane>> Dataplane::start(Options options) {
     auto state = std::make_unique<State>(std::move(options));
     state->host.refresh();
     quiet_libbpf();
+    const bool with_kernel = state->options.mode != Mode::relay || state->options.transparent.any();
+    if (with_kernel || state->options.start_fresh) {
+        auto claim = claim_network(claim_patience);
+        if (!claim) return std::unexpected(claim.error());
+        state->claim = std::move(*claim);
+    }
     if (state->options.start_fresh)
         if (auto removed = remove_leftover(state->options.bpffs); !removed)
             return std::unexpected(removed.error());
@@ -220,7 +229,7 @@ Result<std::unique_ptr<Dataplane>> Dataplane::start(Options options) {
     const bool transparent = state->transparent().any();
     auto routed = add_policy(state->transparent());
     if (!routed) return std::unexpected(routed.error());
-    if (state->options.mode != Mode::relay || transparent) {
+    if (with_kernel) {
         if (auto started = start_kernel(*state); !started) {
             if (transparent) {
                 if (*routed) remove_policy();
@@ -236,6 +245,7 @@ Result<std::unique_ptr<Dataplane>> Dataplane::start(Options options) {
             state->kernel.reset();
         }
     }
+    if (!state->kernel) state->claim.reset();
     if (state->seed == 0 && getrandom(&state->seed, sizeof state->seed, 0) != sizeof state->seed)
         state->seed = 1;
     auto* inside = state.get();

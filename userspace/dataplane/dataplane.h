@@ -179,6 +179,7 @@ struct Leftover {
     std::uint64_t flows = 0;
     bool pins = false;
     bool policy = false;  ///< rules and routes of transparent pools
+    bool daemon = false;  ///< a living daemon works with it
 };
 [[nodiscard]] Result<Leftover> find_leftover(const std::string& bpffs);
 [[nodiscard]] Result<void> remove_leftover(const std::string& bpffs);

@@ -113,10 +113,7 @@ std::vector<Feature> probe_features(const std::vector<std::string>& names) {
     std::vector<Interface> interfaces;
     if (names.empty()) interfaces = addressed_interfaces();
     for (const auto& name : names) {
-        if (const auto interface = find_interface(name))
-            interfaces.push_back(*interface);
-        else
-            features.push_back({"interface " + name, false, interface.error().line()});
+        if (const auto interface = find_interface(name)) interfaces.push_back(*interface);
     }
     for (const auto& interface : interfaces) {
         features.push_back(xdp_feature(interface));

@@ -53,6 +53,7 @@ struct Dataplane::State {
     SourcePorts ports;
     HostView host;
     BrokerOffers offers;
+    Fd claim;                        ///< on the network namespace, for as long as there is a kernel side
     std::unique_ptr<Kernel> kernel;  // none: relay
     Mode mode = Mode::relay;
     std::string note;

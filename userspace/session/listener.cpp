@@ -26,7 +26,30 @@ std::string advice_for(int number, const Endpoint& address) {
     }
 }
 
+int family_of(const Endpoint& address) {
+    return address.address.family == 4 ? AF_INET : AF_INET6;
+}
+
+bool bind_to(const Fd& socket, const Endpoint& address) {
+    const int on = 1;
+    if (family_of(address) == AF_INET6) setsockopt(socket.get(), IPPROTO_IPV6, IPV6_V6ONLY, &on, sizeof on);
+    // Connections of an earlier daemon that still linger on the port are no obstacle.
+    setsockopt(socket.get(), SOL_SOCKET, SO_REUSEADDR, &on, sizeof on);
+    sockaddr_storage storage{};
+    const auto length = address.to_sockaddr(storage);
+    return ::bind(socket.get(), reinterpret_cast<const sockaddr*>(&storage), length) == 0;
+}
+
 }  // namespace
+
+Result<void> expect_free(const Endpoint& address) {
+    const Fd asking(::socket(family_of(address), SOCK_STREAM | SOCK_CLOEXEC, IPPROTO_TCP));
+    if (!asking || !bind_to(asking, address)) {
+        const int number = errno;
+        return fail_errno("listening on " + address.text(), number, advice_for(number, address));
+    }
+    return {};
+}
 
 void limit_segment(int listening_socket, std::uint32_t maximum_segment) {
     // tcp(7): at least 88 bytes; 0 takes the limit away
@@ -37,20 +60,14 @@ void limit_segment(int listening_socket, std::uint32_t maximum_segment) {
 
 Result<Fd> open_listening_socket(const Endpoint& address, std::uint32_t maximum_segment) {
     const auto doing = "listening on " + address.text();
-    const int family = address.address.family == 4 ? AF_INET : AF_INET6;
-    Fd socket(::socket(family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, IPPROTO_TCP));
+    Fd socket(::socket(family_of(address), SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, IPPROTO_TCP));
     if (!socket) return fail_errno(doing, errno);
     const int on = 1;
-    setsockopt(socket.get(), SOL_SOCKET, SO_REUSEADDR, &on, sizeof on);
     setsockopt(socket.get(), SOL_SOCKET, SO_REUSEPORT, &on, sizeof on);
     // Inherited by accepted sockets: a system call less for each.
     setsockopt(socket.get(), IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
-    if (family == AF_INET6) setsockopt(socket.get(), IPPROTO_IPV6, IPV6_V6ONLY, &on, sizeof on);
     if (maximum_segment != 0) limit_segment(socket.get(), maximum_segment);
-    sockaddr_storage storage{};
-    const auto length = address.to_sockaddr(storage);
-    if (::bind(socket.get(), reinterpret_cast<const sockaddr*>(&storage), length) != 0 ||
-        ::listen(socket.get(), backlog) != 0) {
+    if (!bind_to(socket, address) || ::listen(socket.get(), backlog) != 0) {
         const int number = errno;
         return fail_errno(doing, number, advice_for(number, address));
     }

@@ -37,6 +37,9 @@ struct Listener {
 /// A listening socket of one worker: SO_REUSEPORT, so that the kernel spreads clients over the workers;
 /// IPv6 without mapped IPv4. `maximum_segment`: as in Listener.
 [[nodiscard]] Result<Fd> open_listening_socket(const Endpoint& address, std::uint32_t maximum_segment = 0);
+/// Whether a socket of somebody else listens there: SO_REUSEPORT would share the clients with it without a
+/// word, where it has the option and the user too.
+[[nodiscard]] Result<void> expect_free(const Endpoint& address);
 /// For connections that are accepted from now on.
 void limit_segment(int listening_socket, std::uint32_t maximum_segment);
 

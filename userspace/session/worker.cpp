@@ -316,6 +316,13 @@ Result<Endpoint> Workers::open(Listener listener) {
         for (auto& worker : state_->workers) worker->replace(shared);
         return shared->address;
     }
+    const auto overlaps = [&](const Endpoint& one) {
+        return one.port == listener.address.port && one.address.family == listener.address.address.family &&
+               (one.address.is_any() || listener.address.address.is_any());
+    };
+    // Port 0 is free by nature, and the sockets of this daemon are no strangers.
+    if (listener.address.port != 0 && std::ranges::none_of(open, overlaps))
+        if (auto free = expect_free(listener.address); !free) return std::unexpected(free.error());
     std::vector<Fd> sockets;
     for (std::size_t index = 0; index < state_->workers.size(); ++index) {
         auto socket = open_listening_socket(listener.address, listener.maximum_segment);

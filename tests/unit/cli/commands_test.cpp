@@ -51,6 +51,10 @@ TEST(Usage, mistakes_have_status_2_and_say_what_to_do) {
         {"--socket", "/tmp/x", "check", "-c", "f"},
         {"-j", "serve"},
         {"brokers", "drain", "b1"},
+        {"top", "--interval", "0"},
+        {"top", "--count", "0"},
+        {"bench", "--flows", "0"},
+        {"features", "--socket", "/tmp/x"},
         {"serve"},
         {"serve", "--listen", "10.0.0.1:1883"},
         {"serve", "--broker", "10.0.0.1:1883"},
@@ -93,6 +97,8 @@ TEST(Usage, every_command_has_help) {
                                                     {"lookup"},
                                                     {"decode"},
                                                     {"reload"},
+                                                    {"top"},
+                                                    {"bench"},
                                                     {"version"}}) {
         auto arguments = command;
         arguments.emplace_back("--help");
@@ -199,6 +205,15 @@ TEST_F(Asking, people_get_text) {
     EXPECT_THAT(ask({"flows", "show", "--client-id", "c"}).out, StartsWith("client id    x\n"));
 }
 
+TEST_F(Asking, top_off_a_terminal_shows_one_look_and_ends) {
+    start();
+    const auto outcome = ask({"top", "--interval", "0.1", "--json"});
+    EXPECT_EQ(outcome.status, status_ok) << outcome.err;
+    EXPECT_EQ(std::count(outcome.out.begin(), outcome.out.end(), '\n'), 1) << outcome.out;
+    EXPECT_THAT(outcome.out, AllOf(StartsWith("{"), HasSubstr("\"status\":{\"version\":\"1\"}")));
+    EXPECT_THAT(ask({"top", "-d", "0.1", "-n", "2"}).out, StartsWith("limpet 1, mode -"));
+}
+
 TEST_F(Asking, filters_arrive_with_their_values) {
     start();
     EXPECT_EQ(ask({"flows", "--client-id", "", "--limit", "3"}).status, status_ok);
@@ -243,7 +258,8 @@ TEST(Alone, without_a_daemon_every_command_says_so) {
                                                     {"flows"},
                                                     {"flows", "count"},
                                                     {"lookup", "c"},
-                                                    {"reload"}}) {
+                                                    {"reload"},
+                                                    {"top"}}) {
         auto arguments = command;
         arguments.insert(arguments.end(), {"--socket", "/tmp/limpet-none.sock"});
         const auto outcome = limpet(arguments);
@@ -272,7 +288,7 @@ TEST(Documentation, every_command_stands_in_the_page_of_the_command_line) {
     page << file.rdbuf();
     for (const auto* command :
          {"serve", "detach", "check", "features", "status", "brokers", "flows", "flows count", "flows show",
-          "flows kill", "lookup", "decode", "reload", "version"})
+          "flows kill", "lookup", "decode", "reload", "top", "bench", "version"})
         EXPECT_THAT(page.str(), HasSubstr(std::string("`limpet ") + command));
 }
 

@@ -84,10 +84,14 @@ TEST(Decode, will_credentials_and_properties_have_their_names) {
     EXPECT_EQ(packet["username"], "u");
     EXPECT_TRUE(packet["password"].is_null());
     EXPECT_EQ(packet["password_hex"], "fe0061");
-    const json want = {
-        {"session_expiry_interval", 9},      {"receive_maximum", 5},
-        {"authentication_method", "m"},      {"authentication_data", "d\0"s},
-        {"authentication_data_hex", "6400"}, {"user_properties", json::array({json::array({"k", "v"})})}};
+    EXPECT_EQ(packet["will_properties"]["will_delay_interval"], 7);
+    EXPECT_EQ(packet["will_payload_hex"], "ff00") << "as MQTT 5 calls it";
+    EXPECT_EQ(packet["will_message_hex"], "ff00") << "as 3.1.1 calls it";
+    const json pairs = json::array({json::array({"k", "v"})});
+    const json want = {{"session_expiry_interval", 9},      {"receive_maximum", 5},
+                       {"authentication_method", "m"},      {"authentication_data", "d\0"s},
+                       {"authentication_data_hex", "6400"}, {"user_property", pairs},
+                       {"user_properties", pairs}};
     EXPECT_EQ(packet["properties"], want) << "only those that are there";
 }
 
@@ -106,12 +110,14 @@ TEST(Decode, connack_is_told_apart_by_its_length) {
     const auto three = run("20020003", true).printed["packet"];
     EXPECT_EQ(three["type"], "connack");
     EXPECT_EQ(three["return_code"], 3);
+    EXPECT_EQ(three["connect_return_code"], 3);
     EXPECT_FALSE(three.contains("reason_code"));
     EXPECT_EQ(run("20020100", true).printed["packet"]["session_present"], true);
     EXPECT_EQ(run("20020001", true).printed["packet"]["return_code"], 1);
     const auto five = run("200c 00 00 09 12 0003 616263 13 001e", true);
     EXPECT_EQ(five.status, 0) << five.text;
     EXPECT_EQ(five.printed["packet"]["reason_code"], 0);
+    EXPECT_EQ(five.printed["packet"]["connect_reason_code"], 0);
     EXPECT_FALSE(five.printed["packet"].contains("return_code"));
     EXPECT_EQ(five.printed["packet"]["properties"]["assigned_client_identifier"], "abc");
     EXPECT_EQ(five.printed["packet"]["properties"]["server_keep_alive"], 30);

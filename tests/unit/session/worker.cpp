@@ -129,6 +129,28 @@ TEST(address_of_another_host, cannot_be_listened_on_and_the_error_says_why) {
         << opened.error().line();
 }
 
+TEST(address_of_another_daemon, cannot_be_listened_on_though_its_port_may_be_shared) {
+    Gateway first({nobody()});
+    Gateway second({nobody()});
+    Listener listener;
+    listener.name = "late";
+    listener.address = first.address();
+    listener.pool = std::make_shared<balancer::Pool>(balancer::PoolSpec{}, 1);
+    const auto opened = second.workers().open(listener);
+    ASSERT_FALSE(opened) << "the kernel would spread clients over both daemons";
+    EXPECT_NE(opened.error().line().find("another program listens there already"), std::string::npos)
+        << opened.error().line();
+}
+
+TEST(own_addresses, may_overlap) {
+    Gateway gateway({nobody()});
+    Listener listener;
+    listener.name = "all";
+    listener.address = *Endpoint::parse("0.0.0.0:" + std::to_string(gateway.address().port));
+    listener.pool = std::make_shared<balancer::Pool>(balancer::PoolSpec{}, 1);
+    EXPECT_TRUE(gateway.workers().open(listener));
+}
+
 TEST(accepted_sockets, inherit_no_delay_from_the_listening_one) {
     const auto listening = open_listening_socket(*Endpoint::parse("127.0.0.1:0"));
     ASSERT_TRUE(listening);
