@@ -119,6 +119,15 @@ Result<Json> lookup(Verbs& verbs, Arguments& args) {
     return verbs.lookup(*client_id, pool);
 }
 
+Result<Json> trace(Verbs& verbs, Arguments& args) {
+    TraceQuery query;
+    query.client_id = args.text("client_id");
+    query.source = args.text("source");
+    query.from = args.count("from");
+    if (auto good = args.finish(); !good) return std::unexpected(good.error());
+    return verbs.trace(query);
+}
+
 struct Verb {
     std::string_view name;
     Run run;
@@ -130,6 +139,7 @@ constexpr std::array table{Verb{"status", plain<&Verbs::status>},
                            Verb{"flows_kill", kill},
                            Verb{"lookup", lookup},
                            Verb{"reload", plain<&Verbs::reload>},
+                           Verb{"trace", trace},
                            Verb{"ready", ready}};
 
 // What HTTP may ask for: reading only.

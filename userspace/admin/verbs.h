@@ -20,6 +20,13 @@ struct FlowQuery {
     std::size_t limit = 0;  ///< 0: all
 };
 
+/// Whose events `limpet trace` shows, and from which on; 0: those that happen from now on.
+struct TraceQuery {
+    std::optional<std::string> client_id;
+    std::optional<std::string> source;  ///< an IP address
+    std::uint64_t from = 0;
+};
+
 /// Called from the admin thread; implementations do their own locking. The JSON is what `--json` prints.
 class Verbs {
   public:
@@ -38,6 +45,9 @@ class Verbs {
     virtual Result<Json> lookup(const std::string& client_id, const std::optional<std::string>& pool) = 0;
     /// {"changed":[…lines…]}; a bad file changes nothing and every problem stands in the error, a line each.
     virtual Result<Json> reload() = 0;
+    /// {"events":[{"time","client","client_id","event","broker","detail"}],"next":N,"lost":N}; `next` is what
+    /// to ask from the next time, at least every few seconds, `lost` the events that did not wait that long.
+    virtual Result<Json> trace(const TraceQuery& query) = 0;
     /// Prometheus text exposition.
     virtual std::string metrics() = 0;
 };

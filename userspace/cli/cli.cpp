@@ -38,6 +38,8 @@ int dispatch(const Options& options, std::istream& in, std::ostream& out, std::o
             return run_reload(options, out, err);
         case Command::top:
             return run_top(options, out, err);
+        case Command::trace:
+            return run_trace(options, out, err);
         case Command::bench:
             return run_bench(options, out, err);
         case Command::version:

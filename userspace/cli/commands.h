@@ -19,6 +19,7 @@ int run_brokers(const Options& options, std::ostream& out, std::ostream& err);
 int run_flows(const Options& options, std::ostream& out, std::ostream& err);
 int run_lookup(const Options& options, std::ostream& out, std::ostream& err);
 int run_reload(const Options& options, std::ostream& out, std::ostream& err);
+int run_trace(const Options& options, std::ostream& out, std::ostream& err);
 int run_top(const Options& options, std::ostream& out, std::ostream& err);
 [[nodiscard]] std::string socket_of(const Options& options);
 

@@ -23,6 +23,7 @@ class Parser {
         add_daemon_commands();
         add_flows();
         add_watching();
+        add_trace();
         add_bench();
     }
 
@@ -65,6 +66,10 @@ class Parser {
                          const std::string& what, const std::string& type) {
         app->add_option(name, values, what)->type_name(type)->allow_extra_args(false);
     }
+    // `-i a -i b` and `-i a b`.
+    void add_interfaces(CLI::App* app, const std::string& what) {
+        app->add_option("-i,--interface", options_.interfaces, what)->type_name("NAME ...");
+    }
     CLI::Option* add_json(CLI::App* app) {
         return app->add_flag("-j,--json", options_.json, "print JSON, for scripts");
     }
@@ -103,7 +108,7 @@ class Parser {
         text(app, "--strategy", options_.strategy,
              "sticky, hash, least_connections, round_robin, random or power_of_two", "NAME");
         text(app, "--mode", options_.mode, "auto, xdp, tc or relay", "MODE");
-        repeated(app, "-i,--interface", options_.interfaces, "where to attach (repeatable) [all]", "NAME");
+        add_interfaces(app, "where to attach (repeatable) [all]");
         text(app, "--bpffs", options_.bpffs, "folder for pinned state [/sys/fs/bpf/limpet]", "DIR");
         add_socket(app);
         text(app, "--admin", options_.admin, "HTTP for metrics and health, \"\" for none [127.0.0.1:9883]",
@@ -128,8 +133,7 @@ class Parser {
         add_json(check);
         auto* features =
             command(&app_, "features", Command::features, "what this kernel and each interface can do");
-        repeated(features, "-i,--interface", options_.interfaces, "look at this interface (repeatable) [all]",
-                 "NAME");
+        add_interfaces(features, "look at this interface (repeatable) [all]");
         add_json(features);
         auto* decode = command(&app_, "decode", Command::decode,
                                "read the bytes of one MQTT packet on standard input, print JSON");
@@ -177,6 +181,17 @@ class Parser {
             ->type_name("SECONDS");
         bounded(top, "-n,--count", options_.count, 1, 1'000'000'000,
                 "end after so many looks [without end on a terminal, once elsewhere]");
+    }
+
+    void add_trace() {
+        auto* trace =
+            talking(&app_, "trace", Command::trace, "what happens to chosen clients, as it happens");
+        trace->add_option_function<std::string>(
+            "CLIENT_ID", [this](const std::string& said) { options_.client_id = said; },
+            "only of this client [all]");
+        text(trace, "--client-id", options_.client_id, "the same", "ID");
+        text(trace, "--source", options_.source, "only of clients with this address", "ADDRESS");
+        bounded(trace, "-n,--count", options_.count, 1, 1'000'000'000, "end after so many events");
     }
 
     void add_bench() {

@@ -26,6 +26,7 @@ enum class Command {
     decode,
     reload,
     top,
+    trace,
     bench,
     version,
 };
@@ -59,7 +60,10 @@ struct Options {
     std::string lookup_client;
     std::optional<std::string> pool;
 
-    // top
+    // trace
+    std::optional<std::string> source;
+
+    // top, trace
     std::chrono::milliseconds interval{1000};
     std::uint64_t count = 0;  ///< 0: without end on a terminal, once elsewhere
 

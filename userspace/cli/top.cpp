@@ -95,7 +95,7 @@ Json busiest(const Look& before, const Look& now, double seconds) {
     return list;
 }
 
-std::string head_text(const Json& status) {
+std::string head_part(const Json& status) {
     const auto& connections = at(status, "connections");
     const auto& rates = at(status, "rates");
     const auto& hold = at(status, "hold_microseconds");
@@ -189,7 +189,7 @@ Json changes_between(const Look& before, const Look& now) {
 }
 
 std::string top_text(const Look& now, const Json& changes, ScreenSize size) {
-    return fitted(head_text(now.status) + brokers_part(at(now.status, "brokers"), changes) +
+    return fitted(head_part(now.status) + brokers_part(at(now.status, "brokers"), changes) +
                       busiest_part(changes) + reasons_part(changes),
                   size);
 }

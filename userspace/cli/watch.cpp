@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// The commands that go on until they are stopped: `limpet top`.
+// The commands that go on until they are stopped: `limpet top` and `limpet trace`.
 #include <poll.h>
 #include <sys/ioctl.h>
 #include <termios.h>
@@ -12,6 +12,7 @@
 #include "admin/client.h"
 #include "cli/cli.h"
 #include "cli/commands.h"
+#include "cli/fields.h"
 #include "cli/top.h"
 
 namespace limpet::cli {
@@ -131,7 +132,42 @@ int watch_in_lines(const Options& options, Look before, std::ostream& out, std::
     return status_ok;
 }
 
+std::string event_text(const Json& event) {
+    auto line = text(event, "time") + "  " + text(event, "client") + "  " + text(event, "client_id") + "  " +
+                text(event, "event");
+    for (const auto* name : {"broker", "detail"})
+        if (const auto value = text(event, name); !value.empty() && value != "-") line += "  " + value;
+    return line;
+}
+
 }  // namespace
+
+int run_trace(const Options& options, std::ostream& out, std::ostream& err) {
+    // Several times within the time for which a daemon keeps events of somebody who does not ask.
+    constexpr int pause_milliseconds = 200;
+    const StopSignals signals;
+    Json args = Json::object();
+    if (options.client_id) args["client_id"] = *options.client_id;
+    if (options.source) args["source"] = *options.source;
+    for (std::uint64_t shown = 0; stopped == 0;) {
+        const auto answer = admin::request(socket_of(options), "trace", args);
+        if (!answer) return stopped != 0 ? status_ok : complain(err, answer.error());
+        if (const auto& lost = at(*answer, "lost");
+            lost.is_number_unsigned() && lost.get<std::uint64_t>() > 0)
+            complain(err, {lost.dump() + " events came too fast and are lost", "choose fewer clients", 0});
+        for (const auto& event : at(*answer, "events")) {
+            out << (options.json ? event.dump(-1, ' ', false, Json::error_handler_t::replace)
+                                 : event_text(event))
+                << "\n"
+                << std::flush;
+            if (!out) return status_failed;
+            if (++shown == options.count) return status_ok;
+        }
+        args["from"] = at(*answer, "next");
+        ::poll(nullptr, 0, pause_milliseconds);
+    }
+    return status_ok;
+}
 
 int run_top(const Options& options, std::ostream& out, std::ostream& err) {
     auto first = look(socket_of(options));

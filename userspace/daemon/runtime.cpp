@@ -47,10 +47,16 @@ Result<void> Runtime::start() {
     dataplane_ = std::move(*started);
     pools_ = std::make_unique<Pools>(dataplane_->hash_seed());
     pools_->apply(config_, prepare_pools(config_));
-    dataplane_->on_flow_end([this](const dataplane::FlowEnd& end) { pools_->flow_ended(end); });
+    dataplane_->on_flow_end([this](const dataplane::FlowEnd& end) {
+        pools_->flow_ended(end);
+        if (trace_->watched())
+            trace_->note_end(end.client, "ended", std::string(reason_name(end.reason)), Clock::now());
+    });
     pools_->adopt([this](const Pools::Visitor& visit) { dataplane_->for_each_flow(visit); });
     log_start();
-    workers_ = std::make_unique<session::Workers>(*dataplane_, session_options(config_));
+    auto options = session_options(config_);
+    options.trace = trace_;
+    workers_ = std::make_unique<session::Workers>(*dataplane_, std::move(options));
     offers_ = std::make_unique<Offers>(*dataplane_, *workers_);
     offers_->follow(config_);
     offers_->ask_first();
@@ -111,9 +117,11 @@ Result<void> Runtime::open_listeners(const std::vector<config::Listener>& listen
 
 Result<admin::Json> Runtime::reload() {
     const std::lock_guard lock(mutex_);
-    if (config_path_.empty())
+    if (config_path_.empty()) {
+        spdlog::warn("nothing to reload: this daemon was started without a configuration file");
         return fail("this daemon was started without a configuration file",
                     "start it with -c FILE to be able to reload");
+    }
     if (!ready_) return fail("the daemon is starting or stopping", "try again when it is ready");
     auto loaded = config::load_file(config_path_);
     if (!loaded.ok()) {

@@ -47,6 +47,7 @@ class Runtime : public admin::Verbs {
     Result<admin::Json> flows_kill(const admin::FlowQuery& query) override;
     Result<admin::Json> lookup(const std::string& client_id, const std::optional<std::string>& pool) override;
     Result<admin::Json> reload() override;
+    Result<admin::Json> trace(const admin::TraceQuery& query) override;
     std::string metrics() override;
 
   private:
@@ -89,6 +90,7 @@ class Runtime : public admin::Verbs {
     std::map<std::string, Announced> announced_;  // main thread only
     std::unique_ptr<Pools> pools_;
     std::unique_ptr<dataplane::Dataplane> dataplane_;
+    std::shared_ptr<session::Trace> trace_ = std::make_shared<session::Trace>();
     std::unique_ptr<session::Workers> workers_;
     std::unique_ptr<Offers> offers_;
 };

@@ -117,6 +117,8 @@ std::vector<Feature> probe_features(const std::vector<std::string>& names) {
     }
     for (const auto& interface : interfaces) {
         features.push_back(xdp_feature(interface));
+        features.push_back({"xdp-generic " + interface.name, interface.ethernet,
+                            "never used: it comes after the kernel has merged packets; TC does its work"});
         features.push_back({"forwarding " + interface.name, interface.forwarding,
                             interface.forwarding ? "" : "off: XDP would leave everything to TC"});
         const auto obstacle = policy_obstacle(interface.name);

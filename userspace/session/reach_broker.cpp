@@ -70,6 +70,7 @@ Awaitable<Reason> Session::try_broker(const balancer::Choice& choice) {
     handshake_->tried.push_back(choice.id);
     pool().begin_connection(choice.id);
     broker_id_ = choice.id;
+    tell("chosen", choice.name, balancer::why_name(choice.why));
     // Half of what is left: a broker that drops SYNs, or accepts and never answers, leaves time for the next.
     const auto now = Clock::now();
     handshake_->attempt_deadline = now + (handshake_->deadline - now) / 2;
@@ -278,6 +279,7 @@ void Session::drop_broker(const balancer::Choice& choice, Reason failure) {
     pool().end_connection(choice.id);
     broker_id_.reset();
     forced_relay_ = LIMPET_REASON_NONE;
+    tell("broker_failed", choice.name, reason_name(failure));
     if (!is_broker_failure(failure)) return;
     pool().report_failure(choice.id, Clock::now());
     count(failure);
@@ -302,6 +304,9 @@ void Session::give_up_on_brokers(Reason failure) {
 void Session::settle(const balancer::Choice& choice) {
     auto& shake = *handshake_;
     pool().report_success(choice.id);
+    if (listener_->protocol == Protocol::mqtt)
+        tell(verdict_ == Verdict::refused ? "refused_by_broker" : "accepted", choice.name,
+             "CONNACK code " + std::to_string(shake.connack.code));
     shake.from_client.erase(shake.from_client.begin(),
                             shake.from_client.begin() + static_cast<std::ptrdiff_t>(shake.sent));
     to_broker_.waiting = std::move(shake.from_client);

@@ -28,6 +28,18 @@ bool half_closed(int socket) {
     return ::poll(&asked, 1, 0) == 1;
 }
 
+std::string_view version_text(mqtt::Version version) {
+    switch (version) {
+        case mqtt::Version::v31:
+            return "3.1";
+        case mqtt::Version::v311:
+            return "3.1.1";
+        case mqtt::Version::v5:
+            return "5";
+    }
+    return "";
+}
+
 /// Limpet's refusal for a CONNECT that is wrong; nothing where the client is no MQTT client.
 std::optional<mqtt::Refusal> refusal_for(Reason reason) {
     switch (reason) {
@@ -95,6 +107,7 @@ Awaitable<bool> Session::read_connect() {
             version_ = parsed.version;
             if (parsed.status == mqtt::Status::complete) {
                 handshake_->connect = std::move(parsed.packet);
+                tell("connect", {}, "MQTT " + std::string(version_text(handshake_->connect.version)));
                 co_return true;
             }
             if (parsed.status == mqtt::Status::invalid) {
@@ -181,6 +194,7 @@ Session::Departure Session::leave(Clock::time_point& wake_at) {
         wake_at = std::min(wake_at, Clock::now() + step.wait);
         return Departure::later;
     }
+    tell("spliced");
     // The data path owns both descriptors now. Asio only forgets them; the connection's count and the pool's
     // memory are given back when the data path reports the flow's end.
     static_cast<void>(client_.release());
@@ -194,17 +208,32 @@ Session::Departure Session::leave(Clock::time_point& wake_at) {
 void Session::stay(Reason reason) {
     leaving_ = false;
     connection_->give_up(reason);
-    std::string().swap(client_id_);
     relayed_ = true;
     environment_.counters.pending.fetch_sub(1, std::memory_order_relaxed);
     environment_.counters.relayed.fetch_add(1, std::memory_order_relaxed);
-    if (reason == LIMPET_REASON_NONE) return;
-    count(reason);
-    spdlog::debug("relaying {}: {}", connection_->client().text(), reason_name(reason));
+    if (reason != LIMPET_REASON_NONE) {
+        count(reason);
+        tell("relayed", {}, reason_name(reason));
+        spdlog::debug("relaying {}: {}", connection_->client().text(), reason_name(reason));
+    }
+    std::string().swap(client_id_);
+}
+
+void Session::tell(std::string_view what, std::string_view broker, std::string_view detail) const {
+    if (!environment_.trace.watched()) return;
+    Trace::Event event;
+    event.client = connection_->client();
+    event.client_id = handshake_ ? std::string(client_facts().client_id) : client_id_;
+    event.what = what;
+    event.broker = broker;
+    event.detail = detail;
+    environment_.trace.note(std::move(event), Clock::now());
 }
 
 void Session::refuse(Reason reason, std::optional<mqtt::Refusal> refusal, std::string_view detail) {
     count(reason);
+    tell("refused", {},
+         std::string(reason_name(reason)) + (detail.empty() ? "" : ": ") + std::string(detail));
     environment_.refusals.write(reason, connection_->client(), listener_->name, detail);
     if (!refusal) return;
     // Who names a version that does not exist is told so in the words of 3.1.1 (MQTT-3.1.1 3.1.2.2).
@@ -238,6 +267,9 @@ void Session::stop() {
 
 void Session::finish() {
     if (std::exchange(finished_, true)) return;
+    // What left for the kernel is not closed: its end is told by the data path.
+    if (client_.is_open() && environment_.trace.watched())
+        environment_.trace.note_end(connection_->client(), "closed", {}, Clock::now());
     boost::system::error_code ignored;
     timer_.cancel();
     client_.close(ignored);

@@ -22,6 +22,7 @@
 #include "session/listener.h"
 #include "session/refusal_log.h"
 #include "session/relay.h"
+#include "session/trace.h"
 
 namespace limpet::session {
 
@@ -39,6 +40,7 @@ struct Environment {
     unsigned worker = 0;
     dataplane::Dataplane& dataplane;
     DescriptorGate& gate;
+    Trace& trace;
     std::chrono::seconds idle_timeout{0};  ///< of flows without keep-alive; 0: no limit
     std::span<std::uint8_t> scratch;       ///< for reads; nothing in it survives a suspension
     Counters counters;
@@ -110,6 +112,8 @@ class Session
     [[nodiscard]] Departure leave(Clock::time_point& wake_at);
     void stay(Reason reason);
 
+    /// For those who watch this client (`what` is a literal).
+    void tell(std::string_view what, std::string_view broker = {}, std::string_view detail = {}) const;
     /// Counts and logs why the client is closed, and says it in MQTT's words where there are words.
     void refuse(Reason reason, std::optional<mqtt::Refusal> refusal, std::string_view detail = {});
 

@@ -57,6 +57,7 @@ class Worker {
                        .worker = index,
                        .dataplane = shared.dataplane,
                        .gate = shared.gate,
+                       .trace = *shared.options.trace,
                        .idle_timeout = shared.options.idle_timeout,
                        .scratch = scratch_,
                        .counters = {},

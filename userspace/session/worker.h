@@ -11,6 +11,7 @@
 #include "base/result.h"
 #include "dataplane/dataplane.h"
 #include "session/listener.h"
+#include "session/trace.h"
 
 namespace limpet::session {
 
@@ -20,6 +21,7 @@ struct Options {
     std::chrono::milliseconds drain_grace{2000};     ///< from stop() until what is left is closed
     std::chrono::milliseconds pause_patience{2000};  ///< accepting paused for longer: clients are refused
     std::size_t descriptor_limit = 0;                ///< 0: RLIMIT_NOFILE
+    std::shared_ptr<Trace> trace = std::make_shared<Trace>();  ///< what sessions tell those who watch them
 };
 
 struct Counts {

@@ -45,6 +45,18 @@ class FakeVerbs : public Verbs {
         return Json{{"client_id", client_id}, {"pool", pool.value_or("main")}};
     }
     Result<Json> reload() override { return fail("f.toml:1:2: wrong\nf.toml:3:4: wrong too", ""); }
+    Result<Json> trace(const TraceQuery& query) override {
+        if (query.source == "nowhere") return fail("\"nowhere\" is no address", "write 192.0.2.1");
+        auto events = Json::array();
+        if (query.from == 5)
+            events.push_back({{"time", "now"},
+                              {"client", "10.0.0.1:5"},
+                              {"client_id", query.client_id.value_or("any\x1b")},
+                              {"event", "chosen"},
+                              {"broker", "b1"},
+                              {"detail", "hashed"}});
+        return Json{{"events", events}, {"next", 5}, {"lost", 0}};
+    }
     std::string metrics() override { return "limpet_up 1\n"; }
 
     [[nodiscard]] std::vector<std::string> asked() {

@@ -98,6 +98,7 @@ TEST(Usage, every_command_has_help) {
                                                     {"decode"},
                                                     {"reload"},
                                                     {"top"},
+                                                    {"trace"},
                                                     {"bench"},
                                                     {"version"}}) {
         auto arguments = command;
@@ -214,6 +215,18 @@ TEST_F(Asking, top_off_a_terminal_shows_one_look_and_ends) {
     EXPECT_THAT(ask({"top", "-d", "0.1", "-n", "2"}).out, StartsWith("limpet 1, mode -"));
 }
 
+TEST_F(Asking, trace_shows_events_as_lines_from_the_moment_it_began) {
+    start();
+    EXPECT_EQ(ask({"trace", "-n", "1", "dev"}).out, "now  10.0.0.1:5  dev  chosen  b1  hashed\n");
+    EXPECT_EQ(ask({"trace", "-n", "1"}).out, "now  10.0.0.1:5  any\\x1b  chosen  b1  hashed\n")
+        << "a client id cannot speak to the terminal";
+    EXPECT_THAT(ask({"trace", "-n", "1", "--json", "--client-id", "d"}).out,
+                AllOf(StartsWith("{"), HasSubstr("\"client_id\":\"d\""), EndsWith("}\n")));
+    const auto refused = ask({"trace", "--source", "nowhere"});
+    EXPECT_EQ(refused.status, status_failed);
+    EXPECT_EQ(refused.err, "limpet: \"nowhere\" is no address: write 192.0.2.1\n");
+}
+
 TEST_F(Asking, filters_arrive_with_their_values) {
     start();
     EXPECT_EQ(ask({"flows", "--client-id", "", "--limit", "3"}).status, status_ok);
@@ -259,7 +272,8 @@ TEST(Alone, without_a_daemon_every_command_says_so) {
                                                     {"flows", "count"},
                                                     {"lookup", "c"},
                                                     {"reload"},
-                                                    {"top"}}) {
+                                                    {"top"},
+                                                    {"trace"}}) {
         auto arguments = command;
         arguments.insert(arguments.end(), {"--socket", "/tmp/limpet-none.sock"});
         const auto outcome = limpet(arguments);
@@ -288,7 +302,7 @@ TEST(Documentation, every_command_stands_in_the_page_of_the_command_line) {
     page << file.rdbuf();
     for (const auto* command :
          {"serve", "detach", "check", "features", "status", "brokers", "flows", "flows count", "flows show",
-          "flows kill", "lookup", "decode", "reload", "top", "bench", "version"})
+          "flows kill", "lookup", "decode", "reload", "top", "trace", "bench", "version"})
         EXPECT_THAT(page.str(), HasSubstr(std::string("`limpet ") + command));
 }
 
