@@ -94,7 +94,9 @@
     X(END_DRAINED, "end_drained", "the operator drained its broker")                                        \
     X(END_REBALANCED, "end_rebalanced", "the operator moved its client to a broker with fewer")             \
     X(END_BROKER_DOWN, "end_broker_down", "its broker was found dead")                                      \
-    X(CLOSE_TUPLE_IN_USE, "close_tuple_in_use", "transparent: the client's tuple is in use at the broker")
+    X(CLOSE_TUPLE_IN_USE, "close_tuple_in_use", "transparent: the client's tuple is in use at the broker")  \
+    X(CLOSE_PROXY_UNTRUSTED, "close_proxy_untrusted", "a PROXY header from an address not in proxy_from")   \
+    X(CLOSE_PROXY_HEADER, "close_proxy_header", "no valid PROXY header from an address in proxy_from")
 
 enum limpet_reason {
 #define LIMPET_REASON_ENTRY(identifier, name, sentence) LIMPET_REASON_##identifier,

@@ -137,6 +137,7 @@ Listener read_listener(Section& section) {
     section.duration("connect_timeout", listener.connect_timeout, bounds::connect_timeout);
     section.duration("connack_timeout", listener.connack_timeout, bounds::connack_timeout);
     section.size("max_connect_size", listener.max_connect_size, bounds::max_connect_size);
+    section.list("proxy_from", listener.proxy_from, Network::parse);
     if (const auto* table = single(section, "tls", tls_schema.label)) {
         Section tls(section.reader(), *table, tls_schema);
         check_tls(tls);
@@ -159,10 +160,9 @@ Broker read_broker(Section& section) {
 
 Pool read_pool(Section& section) {
     constexpr std::array<std::string_view, 2> later_keys{"certificate_cn", "sni"};
-    constexpr std::array<std::pair<std::string_view, int>, 1> proxy_protocols{{{"none", 0}}};
-    constexpr std::array<std::string_view, 1> later_proxy{"v2"};
+    constexpr std::array<std::pair<std::string_view, bool>, 2> proxy_protocols{
+        {{"none", false}, {"v2", true}}};
     Pool pool;
-    int unused = 0;
     pool.position = section.position();
     pool.name_position = section.position("name");
     section.require("name", "\"main\"");
@@ -170,7 +170,7 @@ Pool read_pool(Section& section) {
     section.choice("strategy", pool.strategy, strategy_names());
     section.choice("unknown_clients", pool.unknown, unknown_clients_names());
     section.choice("key", pool.key, key_names(), later_keys);
-    section.choice("proxy_protocol", unused, Names<int>(proxy_protocols), later_proxy);
+    section.choice("proxy_protocol", pool.proxy_protocol, Names<bool>(proxy_protocols));
     section.boolean("transparent", pool.transparent);
     section.duration("stick_minimum", pool.stick_minimum, bounds::stick);
     section.duration("stick_maximum", pool.stick_maximum, bounds::stick);

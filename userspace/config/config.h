@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "base/endpoint.h"
+#include "base/network.h"
 #include "base/result.h"
 
 namespace limpet::config {
@@ -66,6 +67,7 @@ struct Listener {
     std::chrono::milliseconds connect_timeout{10000};
     std::chrono::milliseconds connack_timeout{10000};
     std::uint32_t max_connect_size = 64 * 1024;  ///< bytes
+    std::vector<Network> proxy_from;             ///< proxies that begin with a PROXY header
     Position position;                           ///< of the [[listener]]
     Position name_position{};                    ///< of the values, where the file has them
     Position address_position{};
@@ -90,7 +92,8 @@ struct Pool {
     std::chrono::seconds stick_maximum{7 * 86400};
     std::uint32_t stick_capacity = 2'000'000;
     std::chrono::milliseconds retry_down{2000};
-    bool transparent = false;  ///< brokers see the client's own address and port
+    bool transparent = false;     ///< brokers see the client's own address and port
+    bool proxy_protocol = false;  ///< brokers are told of the client in a PROXY v2 header
     std::vector<Broker> brokers;
     Position position;  ///< of the [[pool]]
     Position name_position{};

@@ -33,8 +33,9 @@ inline constexpr std::array<std::string_view, 3> daemon_keys{"workers", "socket"
 inline constexpr std::array<std::string_view, 12> dataplane_keys{
     "mode",         "interfaces",    "bpffs",        "max_flows",   "source_addresses", "source_ports",
     "hold_timeout", "handoff_tries", "idle_timeout", "probe_after", "closing_timeout",  "retire_grace"};
-inline constexpr std::array<std::string_view, 8> listener_keys{
-    "name", "address", "protocol", "pool", "connect_timeout", "connack_timeout", "max_connect_size", "tls"};
+inline constexpr std::array<std::string_view, 9> listener_keys{
+    "name",       "address", "protocol", "pool", "connect_timeout", "connack_timeout", "max_connect_size",
+    "proxy_from", "tls"};
 inline constexpr std::array<std::string_view, 4> tls_keys{"certificate", "key", "client_ca", "verify"};
 inline constexpr std::array<std::string_view, 12> pool_keys{
     "name",           "strategy",    "key",           "unknown_clients",

@@ -122,7 +122,10 @@ class Validator {
                                           duration_text(pool.stick_minimum) + ", " +
                                           duration_text(pool.stick_maximum) + "): change one of them");
             check_brokers(pool);
-            if (pool.transparent) check_families(pool);
+            if (pool.transparent) {
+                check_families(pool);
+                check_no_proxies(pool);
+            }
         }
     }
 
@@ -137,6 +140,16 @@ class Validator {
                                quote(pool.name) + " is not of the IP version of listener " +
                                quote(listener.name) + ": make a pool for each IP version");
         }
+    }
+
+    // The addresses of packets are the proxy's.
+    void check_no_proxies(const Pool& pool) {
+        for (const auto& listener : config_.listeners)
+            if (listener.pool == pool.name && !listener.proxy_from.empty())
+                report(listener.position, "listener " + quote(listener.name) +
+                                              " has proxy_from, and its pool " + quote(pool.name) +
+                                              " is transparent: brokers would see the proxies; tell them of "
+                                              "the clients with proxy_protocol = \"v2\" instead");
     }
 
     void check_brokers(const Pool& pool) {

@@ -49,7 +49,8 @@ std::string text_of(config::Key value) {
 std::string text_of(const std::vector<std::string>& values) {
     return fmt::format("[{}]", fmt::join(values, ", "));
 }
-std::string text_of(const std::vector<IpAddress>& values) {
+template <class Value>
+std::string text_of(const std::vector<Value>& values) {
     std::vector<std::string> texts;
     for (const auto& value : values) texts.push_back(value.text());
     return text_of(texts);
@@ -134,6 +135,7 @@ Difference compare(const config::Config& before, const config::Config& after) {
                 values.compare("connack_timeout", old.connack_timeout, fresh.connack_timeout);
                 values.compare("max_connect_size", std::uint64_t{old.max_connect_size},
                                std::uint64_t{fresh.max_connect_size});
+                values.compare("proxy_from", old.proxy_from, fresh.proxy_from);
             });
     by_name(before.pools, after.pools, "pool ", lines,
             [&](const config::Pool& old, const config::Pool& fresh, const std::string& prefix) {
@@ -147,6 +149,8 @@ Difference compare(const config::Config& before, const config::Config& after) {
                                std::uint64_t{fresh.stick_capacity});
                 values.compare("retry_down", old.retry_down, fresh.retry_down);
                 values.compare("transparent", old.transparent, fresh.transparent);
+                values.compare("proxy_protocol", std::string(old.proxy_protocol ? "v2" : "none"),
+                               std::string(fresh.proxy_protocol ? "v2" : "none"));
                 by_name(old.brokers, fresh.brokers, prefix + "broker ", lines,
                         [&](const config::Broker& was, const config::Broker& is, const std::string& broker) {
                             Lines of_broker(lines, broker);

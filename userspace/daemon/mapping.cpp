@@ -51,6 +51,17 @@ balancer::Key key_of(config::Key key) {
     return balancer::Key::source_ip;
 }
 
+session::Destination destination_of(const std::string& name, const std::vector<config::Pool>& terms,
+                                    const std::map<std::string, PoolPointer>& pools) {
+    session::Destination destination;
+    destination.pool = pools.at(name);
+    const auto pool = std::ranges::find(terms, name, &config::Pool::name);
+    if (pool == terms.end()) return destination;
+    destination.transparent = pool->transparent;
+    destination.proxy_header = pool->proxy_protocol;
+    return destination;
+}
+
 }  // namespace
 
 unsigned worker_count(const config::Config& config) {
@@ -112,13 +123,8 @@ dataplane::Families transparent_families(const std::vector<config::Pool>& pools)
     return families;
 }
 
-bool is_transparent(const std::vector<config::Pool>& pools, const std::string& name) {
-    return std::ranges::any_of(
-        pools, [&](const config::Pool& pool) { return pool.name == name && pool.transparent; });
-}
-
-session::Listener listener_of(const config::Listener& listener, std::shared_ptr<balancer::Pool> pool,
-                              bool transparent) {
+session::Listener listener_of(const config::Listener& listener, const std::vector<config::Pool>& terms,
+                              const std::map<std::string, PoolPointer>& pools) {
     session::Listener result;
     result.name = listener.name;
     result.address = listener.address;
@@ -127,8 +133,8 @@ session::Listener listener_of(const config::Listener& listener, std::shared_ptr<
     result.connect_timeout = listener.connect_timeout;
     result.connack_timeout = listener.connack_timeout;
     result.max_connect_size = listener.max_connect_size;
-    result.pool = std::move(pool);
-    result.transparent = transparent;
+    result.proxy_from = listener.proxy_from;
+    result.destination = destination_of(listener.pool, terms, pools);
     return result;
 }
 

@@ -96,7 +96,7 @@ Result<void> Runtime::open_listeners(const std::vector<config::Listener>& listen
                                      const std::map<std::string, PoolPointer>& pools) {
     std::vector<Endpoint> opened;
     for (const auto& listener : listeners) {
-        auto options = listener_of(listener, pools.at(listener.pool), is_transparent(terms, listener.pool));
+        auto options = listener_of(listener, terms, pools);
         options.accepted = accepted_counter(listener.name);
         options.maximum_segment = offers_->segment_of(listener.name);
         auto result = workers_->open(std::move(options));

@@ -7,15 +7,24 @@
 #include <cstdint>
 #include <memory>
 #include <string>
+#include <vector>
 
 #include "balancer/balancer.h"
 #include "base/endpoint.h"
 #include "base/fd.h"
+#include "base/network.h"
 #include "base/result.h"
 
 namespace limpet::session {
 
 enum class Protocol { mqtt, tcp };
+
+/// Where clients go, and how the brokers there are spoken to.
+struct Destination {
+    std::shared_ptr<balancer::Pool> pool;
+    bool transparent = false;   ///< brokers hear the client's own address and port
+    bool proxy_header = false;  ///< brokers are told of the client in a PROXY v2 header
+};
 
 /// A listener as sessions see it. Never changed: a reload replaces it, and sessions that began under the old
 /// one end under it.
@@ -27,8 +36,10 @@ struct Listener {
     std::chrono::milliseconds connack_timeout{
         10000};                                  ///< from the first connect to CONNACK, all brokers tried
     std::uint32_t max_connect_size = 64 * 1024;  ///< bytes
-    std::shared_ptr<balancer::Pool> pool;
-    bool transparent = false;           ///< the pool's brokers hear the client's own address and port
+    /// Proxies: who connects from there must begin with a PROXY header (v1 or v2) that says who the client
+    /// is.
+    std::vector<Network> proxy_from;
+    Destination destination;
     std::uint32_t maximum_segment = 0;  ///< that clients are told, bytes (MSS); 0: the kernel's own choice
     /// Outlives a reload of the listener.
     std::shared_ptr<std::atomic<std::uint64_t>> accepted = std::make_shared<std::atomic<std::uint64_t>>(0);

@@ -28,6 +28,12 @@ bool half_closed(int socket) {
     return ::poll(&asked, 1, 0) == 1;
 }
 
+/// A PROXY header that reads as no CONNECT: where some may send one, the sender is not among them.
+Reason name_at(const Listener& listener, Reason reason) {
+    const bool header = reason == LIMPET_REASON_CLOSE_PROXY_V1 || reason == LIMPET_REASON_CLOSE_PROXY_V2;
+    return header && !listener.proxy_from.empty() ? LIMPET_REASON_CLOSE_PROXY_UNTRUSTED : reason;
+}
+
 /// Limpet's refusal for a CONNECT that is wrong; nothing where the client is no MQTT client.
 std::optional<mqtt::Refusal> refusal_for(Reason reason) {
     switch (reason) {
@@ -49,6 +55,7 @@ std::optional<mqtt::Refusal> refusal_for(Reason reason) {
 Session::Session(Environment& environment, std::shared_ptr<const Listener> listener, Fd client, bool no_room)
     : environment_(environment),
       listener_(std::move(listener)),
+      destination_(&listener_->destination),
       client_(environment.executor),
       broker_(environment.executor),
       timer_(environment.executor),
@@ -68,8 +75,9 @@ Session::~Session() {
 }
 
 Awaitable<void> Session::story() {
-    bool going_on = true;
-    if (listener_->protocol == Protocol::mqtt) going_on = co_await read_connect();
+    handshake_->connect_deadline = Clock::now() + listener_->connect_timeout;
+    bool going_on = co_await read_proxy_header();
+    if (going_on && listener_->protocol == Protocol::mqtt) going_on = co_await read_connect();
     if (going_on) going_on = co_await reach_broker();
     if (going_on)
         co_await relay();
@@ -80,7 +88,6 @@ Awaitable<void> Session::story() {
 Awaitable<bool> Session::read_connect() {
     auto& bytes = handshake_->from_client;
     const std::size_t most = listener_->max_connect_size + most_behind_connect;
-    const auto deadline = Clock::now() + listener_->connect_timeout;
     for (;;) {
         const auto room = std::min(environment_.scratch.size(), most - bytes.size());
         const auto read = read_some(client_.native_handle(), environment_.scratch.first(room));
@@ -98,21 +105,26 @@ Awaitable<bool> Session::read_connect() {
                 co_return true;
             }
             if (parsed.status == mqtt::Status::invalid) {
-                refuse(parsed.reason, refusal_for(parsed.reason), parsed.detail);
+                const Reason reason = name_at(*listener_, parsed.reason);
+                refuse(reason, refusal_for(reason), parsed.detail);
                 co_return false;
             }
         }
-        if (Clock::now() >= deadline) {
-            refuse(LIMPET_REASON_CLOSE_CONNECT_TIMEOUT, std::nullopt);
-            co_return false;
-        }
-        arm(waits::client_readable, deadline);
-        co_await signal_.wait();
-        if (stopped_) {
-            refuse(LIMPET_REASON_CLOSE_SHUTDOWN, std::nullopt);
-            co_return false;
-        }
+        if (!co_await await_client()) co_return false;
     }
+}
+
+Awaitable<bool> Session::await_client() {
+    const auto deadline = handshake_->connect_deadline;
+    if (Clock::now() >= deadline) {
+        refuse(LIMPET_REASON_CLOSE_CONNECT_TIMEOUT, std::nullopt);
+        co_return false;
+    }
+    arm(waits::client_readable, deadline);
+    co_await signal_.wait();
+    if (!stopped_) co_return true;
+    refuse(LIMPET_REASON_CLOSE_SHUTDOWN, std::nullopt);
+    co_return false;
 }
 
 Awaitable<void> Session::relay() {
@@ -205,7 +217,7 @@ void Session::stay(Reason reason) {
 
 void Session::refuse(Reason reason, std::optional<mqtt::Refusal> refusal, std::string_view detail) {
     count(reason);
-    environment_.refusals.write(reason, connection_->client(), listener_->name, detail);
+    environment_.refusals.write(reason, client_address(), listener_->name, detail);
     if (!refusal) return;
     // Who names a version that does not exist is told so in the words of 3.1.1 (MQTT-3.1.1 3.1.2.2).
     if (!version_ && *refusal == mqtt::Refusal::unsupported_version) version_ = mqtt::Version::v311;

@@ -17,6 +17,7 @@
 #include "dataplane/dataplane.h"
 #include "handoff/handoff.h"
 #include "mqtt/packet.h"
+#include "proxy_protocol/header.h"
 #include "session/asio.h"
 #include "session/gate.h"
 #include "session/listener.h"
@@ -66,6 +67,8 @@ class Session
   private:
     /// What is needed until CONNACK and freed then.
     struct Handshake {
+        Clock::time_point connect_deadline;  ///< of all that the client says up to CONNECT
+        proxy_protocol::Header origin;       ///< who the client is, as far as it or a proxy before us says
         mqtt::Connect connect;
         mqtt::Connack connack;
         std::vector<std::uint8_t> from_client;  ///< CONNECT and all behind it, kept for another broker
@@ -83,6 +86,7 @@ class Session
     enum class Verdict : std::uint8_t { undecided, accepted, refused };
 
     // The chapters, in order. False: the story ends here.
+    Awaitable<bool> read_proxy_header();
     Awaitable<bool> read_connect();
     Awaitable<bool> reach_broker();
     Awaitable<void> relay();
@@ -92,7 +96,12 @@ class Session
     Awaitable<Reason> try_broker(const balancer::Choice& choice);
     Awaitable<Reason> connect_broker(const Endpoint& address);
     Awaitable<Reason> await_connack();
+    Awaitable<Reason> send_proxy_header();
     [[nodiscard]] balancer::Client client_facts() const;
+    /// Until CONNACK the client's own address, also where a trusted proxy lies between; then the peer's.
+    [[nodiscard]] const Endpoint& client_address() const;
+    /// Waits for what the client says next. False: it was refused.
+    Awaitable<bool> await_client();
     [[nodiscard]] std::optional<balancer::Choice> choose_next();
     [[nodiscard]] Reason start_connect(const Endpoint& address);
     [[nodiscard]] Result<Fd> open_leg(const Endpoint& address);
@@ -126,10 +135,11 @@ class Session
     [[nodiscard]] bool broker_over() const { return to_client_.ended && to_broker_.passed_on; }
 
     void count(Reason reason) const { environment_.dataplane.count(reason); }
-    [[nodiscard]] balancer::Pool& pool() const { return *listener_->pool; }
+    [[nodiscard]] balancer::Pool& pool() const { return *destination_->pool; }
 
     Environment& environment_;
     std::shared_ptr<const Listener> listener_;
+    const Destination* destination_;  ///< a part of the listener
     Descriptor client_;
     Descriptor broker_;
     Timer timer_;

@@ -274,9 +274,21 @@ INSTANTIATE_TEST_SUITE_P(
               good_listener + "[listener.tls]\nverify = \"maybe\"\n" + good_pool,
               {"f.toml:6:10: verify: \"maybe\" is unknown: it must be one of none, optional, required"}},
         Wrong{"PROXY v2",
-              good_listener + "[[pool]]\nname = \"main\"\nproxy_protocol = \"v2\"\n"
+              good_listener + "[[pool]]\nname = \"main\"\nproxy_protocol = \"v1\"\n"
                               "[[pool.broker]]\nname = \"b\"\naddress = \"10.0.0.9:1\"\n",
-              {"f.toml:7:18: proxy_protocol: \"v2\" is not supported by this version: use one of none"}},
+              {"f.toml:7:18: proxy_protocol: \"v1\" is unknown: did you mean \"v2\"? It must be one of none, "
+               "v2"}},
+        Wrong{
+            "a proxy's network with bits to spare",
+            good_listener + "proxy_from = [\"10.0.0.1/8\"]\n" + good_pool,
+            {"f.toml:5:15: proxy_from: \"10.0.0.1/8\" is an address in a network, not a network: write it as "
+             "10.0.0.0/8"}},
+        Wrong{"brokers of a transparent pool would see the proxy",
+              good_listener + "proxy_from = [\"10.0.0.0/8\"]\n[[pool]]\nname = \"main\"\ntransparent = true\n"
+                              "[[pool.broker]]\nname = \"b1\"\naddress = \"10.92.0.11:1883\"\n",
+              {"f.toml:1:1: listener \"mqtt\" has proxy_from, and its pool \"main\" is transparent: brokers "
+               "would "
+               "see the proxies; tell them of the clients with proxy_protocol = \"v2\" instead"}},
         Wrong{"transparent is a switch",
               good_listener + "[[pool]]\nname = \"main\"\ntransparent = \"yes\"\n"
                               "[[pool.broker]]\nname = \"b\"\naddress = \"10.0.0.9:1\"\n",
@@ -423,12 +435,13 @@ pool = "p"
 connect_timeout = "1s"
 connack_timeout = "2m"
 max_connect_size = "128KiB"
+proxy_from = ["10.0.0.0/8", "2001:db8::/32"]
 [[pool]]
 name = "p"
 strategy = "power_of_two"
 key = "source_ip"
 unknown_clients = "least_connections"
-proxy_protocol = "none"
+proxy_protocol = "v2"
 transparent = false
 stick_minimum = "1m"
 stick_maximum = "2d"
@@ -472,6 +485,9 @@ http = ""
     EXPECT_EQ(listener.connect_timeout, 1s);
     EXPECT_EQ(listener.connack_timeout, 2min);
     EXPECT_EQ(listener.max_connect_size, 128U * 1024);
+    ASSERT_EQ(listener.proxy_from.size(), 2U);
+    EXPECT_EQ(listener.proxy_from[1].text(), "2001:db8::/32");
+    EXPECT_TRUE(loaded.config.pools.at(0).proxy_protocol);
     EXPECT_EQ(listener.position.line, 18U);
     ASSERT_THAT(config.pools, SizeIs(1));
     const auto& pool = config.pools[0];

@@ -220,7 +220,9 @@ Gateway::Gateway(const std::vector<Endpoint>& brokers, const GatewayOptions& opt
     listener.connect_timeout = options.connect_timeout;
     listener.connack_timeout = options.connack_timeout;
     listener.max_connect_size = options.max_connect_size;
-    listener.pool = pool_;
+    listener.proxy_from = options.proxy_from;
+    listener.destination.pool = pool_;
+    listener.destination.proxy_header = options.proxy_header;
     const auto opened = workers_->open(std::move(listener));
     if (!opened) throw std::runtime_error(opened.error().line());
     address_ = *opened;
