@@ -4,6 +4,7 @@
 
 #include <chrono>
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -11,6 +12,7 @@
 #include "base/endpoint.h"
 #include "base/network.h"
 #include "base/result.h"
+#include "base/text_template.h"
 
 namespace limpet::config {
 
@@ -30,9 +32,9 @@ struct Problem {
 };
 
 enum class Mode { automatic, xdp, tc, relay };
-enum class Protocol { mqtt, tcp };
+enum class Protocol { mqtt, tcp, tls_passthrough };
 enum class Strategy { sticky, hash, least_connections, round_robin, random, power_of_two };
-enum class Key { client_id, username, source_ip };
+enum class Key { client_id, username, source_ip, certificate_cn, sni };
 
 struct Daemon {
     unsigned workers = 0;  ///< 0: one per core
@@ -59,11 +61,32 @@ struct Dataplane {
     bool operator==(const Dataplane&) const = default;
 };
 
+/// Who a listener's clients are to the brokers: what their CONNECT says.
+struct Identity {
+    std::optional<TextTemplate> username;
+    std::optional<TextTemplate> password;
+    std::optional<TextTemplate> client_id;
+    std::optional<TextTemplate> require_client_id;
+    bool replace = true;  ///< also what a client says itself
+    Position position{};  ///< of the [listener.identity]; line 0: there is none
+};
+
+/// Leads some of a listener's clients to another pool.
+struct Route {
+    std::string sni;               ///< in lower case, "*.example.org" for any one label; empty: any client
+    std::vector<Network> sources;  ///< where the client is; empty: anywhere
+    std::string pool;
+    Position position;  ///< of the [[listener.route]]
+    Position pool_position{};
+};
+
 struct Listener {
     std::string name;
     Endpoint address;
     Protocol protocol = Protocol::mqtt;
-    std::string pool;
+    std::string pool;  ///< empty: only what a route leads somewhere is served
+    Identity identity;
+    std::vector<Route> routes;  ///< the first that fits counts
     std::chrono::milliseconds connect_timeout{10000};
     std::chrono::milliseconds connack_timeout{10000};
     std::uint32_t max_connect_size = 64 * 1024;  ///< bytes
@@ -73,6 +96,9 @@ struct Listener {
     Position address_position{};
     Position pool_position{};
 };
+
+/// Every pool that a listener may lead to, each once, its own first.
+[[nodiscard]] std::vector<std::string> pools_of(const Listener& listener);
 
 struct Broker {
     std::string name;

@@ -56,6 +56,19 @@ std::string text_of(const std::vector<Value>& values) {
     return text_of(texts);
 }
 
+std::string text_of(const std::optional<TextTemplate>& value) {
+    return value ? value->text() : "none";
+}
+
+std::vector<std::string> route_texts(const config::Listener& listener) {
+    std::vector<std::string> texts;
+    for (const auto& route : listener.routes)
+        texts.push_back(fmt::format("{}{}{} to {}", route.sni,
+                                    route.sni.empty() || route.sources.empty() ? "" : " ",
+                                    route.sources.empty() ? "" : text_of(route.sources), route.pool));
+    return texts;
+}
+
 /// Compares the values of one thing, a line for each that differs.
 class Lines {
   public:
@@ -131,6 +144,16 @@ Difference compare(const config::Config& before, const config::Config& after) {
                 values.compare("address", old.address, fresh.address);
                 values.compare("protocol", old.protocol, fresh.protocol);
                 values.compare("pool", old.pool, fresh.pool);
+                values.compare("identity.username", text_of(old.identity.username),
+                               text_of(fresh.identity.username));
+                values.compare("identity.client_id", text_of(old.identity.client_id),
+                               text_of(fresh.identity.client_id));
+                values.compare("identity.require_client_id", text_of(old.identity.require_client_id),
+                               text_of(fresh.identity.require_client_id));
+                values.compare("identity.replace", old.identity.replace, fresh.identity.replace);
+                if (old.identity.password != fresh.identity.password)  // a secret
+                    lines.push_back(prefix + "identity.password: changed");
+                values.compare("routes", route_texts(old), route_texts(fresh));
                 values.compare("connect_timeout", old.connect_timeout, fresh.connect_timeout);
                 values.compare("connack_timeout", old.connack_timeout, fresh.connack_timeout);
                 values.compare("max_connect_size", std::uint64_t{old.max_connect_size},

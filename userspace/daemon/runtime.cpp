@@ -22,7 +22,7 @@ constexpr std::chrono::seconds quiet_before_back{5};
 
 void log_listener(const config::Listener& listener) {
     spdlog::info("listener {} on {}: {} to pool {}", listener.name, listener.address.text(),
-                 protocol_name(listener.protocol), listener.pool);
+                 protocol_name(listener.protocol), fmt::join(config::pools_of(listener), ", "));
 }
 
 }  // namespace

@@ -136,10 +136,13 @@ Awaitable<Reason> Session::await_connack() {
 balancer::Client Session::client_facts() const {
     balancer::Client facts;
     facts.source = client_address().address;
+    facts.nameless = listener_->protocol != Protocol::mqtt;
     if (!handshake_) return facts;
     const auto& connect = handshake_->connect;
     facts.client_id = client_id(connect, handshake_->connack);
     if (connect.user_name) facts.username = *connect.user_name;
+    if (const auto* name = certificate_name()) facts.certificate_cn = *name;
+    if (handshake_->origin.authority) facts.server_name = *handshake_->origin.authority;
     return facts;
 }
 

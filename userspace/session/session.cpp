@@ -77,8 +77,9 @@ Session::~Session() {
 Awaitable<void> Session::story() {
     handshake_->connect_deadline = Clock::now() + listener_->connect_timeout;
     bool going_on = co_await read_proxy_header();
-    if (going_on && listener_->protocol == Protocol::mqtt) going_on = co_await read_connect();
-    if (going_on) going_on = co_await reach_broker();
+    if (going_on && listener_->protocol == Protocol::mqtt) going_on = co_await read_connect() && identify();
+    if (going_on && listener_->protocol == Protocol::tls_passthrough) going_on = co_await read_client_hello();
+    if (going_on) going_on = find_route() && co_await reach_broker();
     if (going_on)
         co_await relay();
     else
@@ -87,21 +88,15 @@ Awaitable<void> Session::story() {
 
 Awaitable<bool> Session::read_connect() {
     auto& bytes = handshake_->from_client;
-    const std::size_t most = listener_->max_connect_size + most_behind_connect;
     for (;;) {
-        const auto room = std::min(environment_.scratch.size(), most - bytes.size());
-        const auto read = read_some(client_.native_handle(), environment_.scratch.first(room));
-        if (read.kind == Read::Kind::end || read.kind == Read::Kind::broken) {
-            refuse(LIMPET_REASON_CLOSE_CLIENT_GONE, std::nullopt);
-            co_return false;
-        }
-        if (read.kind == Read::Kind::bytes) {
-            const auto fresh = environment_.scratch.first(read.count);
-            bytes.insert(bytes.end(), fresh.begin(), fresh.end());
+        const auto fresh = hear_client();
+        if (!fresh) co_return false;
+        if (!fresh->empty()) {
             auto parsed = mqtt::parse_connect(view(bytes), listener_->max_connect_size);
             version_ = parsed.version;
             if (parsed.status == mqtt::Status::complete) {
                 handshake_->connect = std::move(parsed.packet);
+                handshake_->connect_size = parsed.consumed;
                 co_return true;
             }
             if (parsed.status == mqtt::Status::invalid) {
@@ -112,6 +107,20 @@ Awaitable<bool> Session::read_connect() {
         }
         if (!co_await await_client()) co_return false;
     }
+}
+
+std::optional<std::span<const std::uint8_t>> Session::hear_client() {
+    auto& bytes = handshake_->from_client;
+    const std::size_t most = listener_->max_connect_size + most_behind_connect;
+    const auto room = std::min(environment_.scratch.size(), most - bytes.size());
+    const auto read = read_some(client_.native_handle(), environment_.scratch.first(room));
+    if (read.kind == Read::Kind::end || read.kind == Read::Kind::broken) {
+        refuse(LIMPET_REASON_CLOSE_CLIENT_GONE, std::nullopt);
+        return std::nullopt;
+    }
+    const auto fresh = environment_.scratch.first(read.count);
+    bytes.insert(bytes.end(), fresh.begin(), fresh.end());
+    return fresh;
 }
 
 Awaitable<bool> Session::await_client() {
@@ -216,13 +225,16 @@ void Session::stay(Reason reason) {
 }
 
 void Session::refuse(Reason reason, std::optional<mqtt::Refusal> refusal, std::string_view detail) {
-    count(reason);
-    environment_.refusals.write(reason, client_address(), listener_->name, detail);
-    if (!refusal) return;
+    if (!refusal) return turn_away(reason, {}, detail);
     // Who names a version that does not exist is told so in the words of 3.1.1 (MQTT-3.1.1 3.1.2.2).
     if (!version_ && *refusal == mqtt::Refusal::unsupported_version) version_ = mqtt::Version::v311;
-    if (!version_) return;
-    const auto words = mqtt::write_refusal(*refusal, *version_);
+    turn_away(reason, version_ ? mqtt::write_refusal(*refusal, *version_) : std::vector<std::uint8_t>(),
+              detail);
+}
+
+void Session::turn_away(Reason reason, std::span<const std::uint8_t> words, std::string_view detail) {
+    count(reason);
+    environment_.refusals.write(reason, client_address(), listener_->name, detail);
     if (words.empty()) return;
     const auto sent = ::send(client_.native_handle(), words.data(), words.size(), MSG_NOSIGNAL);
     refused_in_words_ = sent == static_cast<ssize_t>(words.size());
