@@ -94,7 +94,14 @@
     X(END_DRAINED, "end_drained", "the operator drained its broker")                                        \
     X(END_REBALANCED, "end_rebalanced", "the operator moved its client to a broker with fewer")             \
     X(END_BROKER_DOWN, "end_broker_down", "its broker was found dead")                                      \
-    X(CLOSE_TUPLE_IN_USE, "close_tuple_in_use", "transparent: the client's tuple is in use at the broker")
+    X(CLOSE_TUPLE_IN_USE, "close_tuple_in_use", "transparent: the client's tuple is in use at the broker")  \
+    X(CLOSE_PROXY_UNTRUSTED, "close_proxy_untrusted", "a PROXY header from an address not in proxy_from")   \
+    X(CLOSE_PROXY_HEADER, "close_proxy_header", "no valid PROXY header from an address in proxy_from")      \
+    X(CLOSE_NOT_TLS, "close_not_tls", "the first bytes are no TLS, on a listener for it")                   \
+    X(CLOSE_CLIENT_HELLO, "close_client_hello", "a TLS ClientHello that is broken or too large")            \
+    X(CLOSE_NO_ROUTE, "close_no_route", "no route of the listener fits, and it has no pool")                \
+    X(CLOSE_IDENTITY, "close_identity", "a client without what its identity is to be made of")              \
+    X(CLOSE_CLIENT_ID_NOT_OWN, "close_client_id_not_own", "a client id other than require_client_id wants")
 
 enum limpet_reason {
 #define LIMPET_REASON_ENTRY(identifier, name, sentence) LIMPET_REASON_##identifier,

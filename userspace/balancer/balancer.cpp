@@ -36,6 +36,16 @@ bool contains(std::span<const BrokerId> ids, BrokerId id) {
     return std::ranges::find(ids, id) != ids.end();
 }
 
+/// What a pool's key comes to for this client.
+Key key_of(Key key, const Client& client) {
+    return client.nameless && key != Key::sni ? Key::source_ip : key;
+}
+
+/// Whether many clients may have the same.
+bool is_shared(Key key) {
+    return key != Key::client_id && key != Key::certificate_cn;
+}
+
 /// The key's text; an address is written into `buffer`.
 std::string_view key_view(Key key, const Client& client, std::string& buffer) {
     switch (key) {
@@ -43,6 +53,10 @@ std::string_view key_view(Key key, const Client& client, std::string& buffer) {
             return client.client_id;
         case Key::username:
             return client.username;
+        case Key::certificate_cn:
+            return client.certificate_cn;
+        case Key::sni:
+            return client.server_name;
         case Key::source_ip:
             return buffer = client.source.text();
     }
@@ -53,6 +67,7 @@ std::string_view key_view(Key key, const Client& client, std::string& buffer) {
 struct Keys {
     std::uint64_t memory = 0;     ///< hash_key(); 0: no key
     std::uint64_t placement = 0;  ///< placement_hash()
+    bool shared = false;          ///< by many clients
 };
 
 struct Pick {
@@ -112,9 +127,11 @@ Keys Pool::State::keys_of(const Client& client, bool for_lookup) const {
     const bool keyed = wanted == Strategy::sticky || wanted == Strategy::hash;
     if (!keyed && !for_lookup) return {};
     std::string buffer;
-    const auto text = key_view(key.load(std::memory_order_relaxed), client, buffer);
+    const auto effective = key_of(key.load(std::memory_order_relaxed), client);
+    const auto text = key_view(effective, client, buffer);
     if (text.empty()) return {};
-    return {std::max<std::uint64_t>(siphash(sip_key, text), 1), keyed ? placement_hash(text) : 0};
+    return {std::max<std::uint64_t>(siphash(sip_key, text), 1), keyed ? placement_hash(text) : 0,
+            is_shared(effective)};
 }
 
 /// Brokers that a new client may go to: live, not draining, of some weight, untried, and up (or else down).
@@ -152,7 +169,7 @@ Pick Pool::State::pick(const Keys& keys, std::span<const BrokerId> tried, bool m
             home = remembered_broker(*stick, tried);
     }
     if (home && !now.before(home->retry_at)) {
-        const bool one_client = spec.strategy == Strategy::sticky || spec.key == Key::client_id;
+        const bool one_client = spec.strategy == Strategy::sticky || !keys.shared;
         if (one_client || within_bound(*home, tried, now)) return {home, Why::remembered};
     }
     if (const auto up = candidates(tried, false, now); !up.brokers.empty()) return pick_among(up, keys, move);
@@ -390,7 +407,8 @@ std::string Pool::name() const {
 
 std::string Pool::key_text(const Client& client) const {
     std::string buffer;
-    return std::string(key_view(state_->key.load(std::memory_order_relaxed), client, buffer));
+    const auto key = key_of(state_->key.load(std::memory_order_relaxed), client);
+    return std::string(key_view(key, client, buffer));
 }
 
 std::uint64_t Pool::hash_key(std::string_view text) const {

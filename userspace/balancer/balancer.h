@@ -19,7 +19,7 @@ namespace limpet::balancer {
 using Clock = std::chrono::steady_clock;
 
 enum class Strategy { sticky, hash, least_connections, round_robin, random, power_of_two };
-enum class Key { client_id, username, source_ip };
+enum class Key { client_id, username, source_ip, certificate_cn, sni };
 
 /// Names as the configuration spells them; and back (empty when unknown).
 [[nodiscard]] std::string_view strategy_name(Strategy strategy);
@@ -63,7 +63,11 @@ struct PoolSpec {
 struct Client {
     std::string_view client_id;  ///< may be empty: such clients are spread, never hashed
     std::string_view username;
+    std::string_view certificate_cn;
+    std::string_view server_name;  ///< SNI
     IpAddress source;
+    /// Its protocol tells nothing of it: the address stands for what could never be known (all but `sni`).
+    bool nameless = false;
 };
 
 /// Why a broker was chosen.

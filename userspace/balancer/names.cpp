@@ -17,8 +17,11 @@ constexpr Names<Strategy, 6> strategies{{{Strategy::sticky, "sticky"},
                                          {Strategy::round_robin, "round_robin"},
                                          {Strategy::random, "random"},
                                          {Strategy::power_of_two, "power_of_two"}}};
-constexpr Names<Key, 3> keys{
-    {{Key::client_id, "client_id"}, {Key::username, "username"}, {Key::source_ip, "source_ip"}}};
+constexpr Names<Key, 5> keys{{{Key::client_id, "client_id"},
+                              {Key::username, "username"},
+                              {Key::source_ip, "source_ip"},
+                              {Key::certificate_cn, "certificate_cn"},
+                              {Key::sni, "sni"}}};
 constexpr Names<BrokerState, 3> states{
     {{BrokerState::up, "up"}, {BrokerState::down, "down"}, {BrokerState::draining, "draining"}}};
 constexpr Names<Why, 8> whys{{{Why::remembered, "remembered"},

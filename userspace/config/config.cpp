@@ -118,10 +118,45 @@ void check_health(Section& section) {
         "that fails is avoided for retry_down (warning)");
 }
 
+Identity read_identity(Section& section) {
+    constexpr std::array<std::string_view, 5> names{"cn", "sni", "address", "client_id", "username"};
+    Identity identity;
+    identity.position = section.position();
+    const auto read = [&](std::string_view key, std::optional<TextTemplate>& into) {
+        section.text(key, into, [&](std::string_view text) -> Result<std::optional<TextTemplate>> {
+            auto parsed = TextTemplate::parse(text, names);
+            if (!parsed) return std::unexpected(parsed.error());
+            return std::move(*parsed);
+        });
+    };
+    read("username", identity.username);
+    read("password", identity.password);
+    read("client_id", identity.client_id);
+    read("require_client_id", identity.require_client_id);
+    section.boolean("replace", identity.replace);
+    return identity;
+}
+
+Route read_route(Section& section) {
+    Route route;
+    route.position = section.position();
+    route.pool_position = section.position("pool");
+    section.require("pool", "\"main\"");
+    section.text("sni", route.sni, parse_server_name);
+    section.list("source", route.sources, Network::parse);
+    section.checked("pool", route.pool, check_name);
+    if (!section.node("sni") && !section.node("source"))
+        section.reader().report(
+            route.position,
+            "[[listener.route]] says neither \"sni\" nor \"source\": name the clients that "
+            "it is for; the listener's own pool is for all others");
+    return route;
+}
+
 Listener read_listener(Section& section) {
-    constexpr std::array<std::pair<std::string_view, Protocol>, 2> protocols{
-        {{"mqtt", Protocol::mqtt}, {"tcp", Protocol::tcp}}};
-    constexpr std::array<std::string_view, 4> later{"mqtts", "ws", "wss", "tls_passthrough"};
+    constexpr std::array<std::pair<std::string_view, Protocol>, 3> protocols{
+        {{"mqtt", Protocol::mqtt}, {"tcp", Protocol::tcp}, {"tls_passthrough", Protocol::tls_passthrough}}};
+    constexpr std::array<std::string_view, 3> later{"mqtts", "ws", "wss"};
     Listener listener;
     listener.position = section.position();
     listener.name_position = section.position("name");
@@ -129,7 +164,7 @@ Listener read_listener(Section& section) {
     listener.pool_position = section.position("pool");
     section.require("name", "\"mqtt\"");
     section.require("address", "\"ADDR:PORT\"");
-    section.require("pool", "\"main\"");
+    if (!section.node("route")) section.require("pool", "\"main\"");
     section.checked("name", listener.name, check_name);
     section.text("address", listener.address, parse_listener_address);
     section.choice("protocol", listener.protocol, Names<Protocol>(protocols), later);
@@ -137,6 +172,15 @@ Listener read_listener(Section& section) {
     section.duration("connect_timeout", listener.connect_timeout, bounds::connect_timeout);
     section.duration("connack_timeout", listener.connack_timeout, bounds::connack_timeout);
     section.size("max_connect_size", listener.max_connect_size, bounds::max_connect_size);
+    section.list("proxy_from", listener.proxy_from, Network::parse);
+    if (const auto* table = single(section, "identity", identity_schema.label)) {
+        Section identity(section.reader(), *table, identity_schema);
+        listener.identity = read_identity(identity);
+    }
+    for (const auto* table : several(section, "route", route_schema.label)) {
+        Section route(section.reader(), *table, route_schema);
+        listener.routes.push_back(read_route(route));
+    }
     if (const auto* table = single(section, "tls", tls_schema.label)) {
         Section tls(section.reader(), *table, tls_schema);
         check_tls(tls);
@@ -158,19 +202,17 @@ Broker read_broker(Section& section) {
 }
 
 Pool read_pool(Section& section) {
-    constexpr std::array<std::string_view, 2> later_keys{"certificate_cn", "sni"};
-    constexpr std::array<std::pair<std::string_view, int>, 1> proxy_protocols{{{"none", 0}}};
-    constexpr std::array<std::string_view, 1> later_proxy{"v2"};
+    constexpr std::array<std::pair<std::string_view, bool>, 2> proxy_protocols{
+        {{"none", false}, {"v2", true}}};
     Pool pool;
-    int unused = 0;
     pool.position = section.position();
     pool.name_position = section.position("name");
     section.require("name", "\"main\"");
     section.checked("name", pool.name, check_name);
     section.choice("strategy", pool.strategy, strategy_names());
     section.choice("unknown_clients", pool.unknown, unknown_clients_names());
-    section.choice("key", pool.key, key_names(), later_keys);
-    section.choice("proxy_protocol", unused, Names<int>(proxy_protocols), later_proxy);
+    section.choice("key", pool.key, key_names());
+    section.choice("proxy_protocol", pool.proxy_protocol, Names<bool>(proxy_protocols));
     section.boolean("transparent", pool.transparent);
     section.duration("stick_minimum", pool.stick_minimum, bounds::stick);
     section.duration("stick_maximum", pool.stick_maximum, bounds::stick);
@@ -280,6 +322,16 @@ void sort_by_position(std::vector<Problem>& problems) {
 }
 
 }  // namespace
+
+std::vector<std::string> pools_of(const Listener& listener) {
+    std::vector<std::string> names;
+    const auto add = [&](const std::string& name) {
+        if (!name.empty() && std::ranges::find(names, name) == names.end()) names.push_back(name);
+    };
+    add(listener.pool);
+    for (const auto& route : listener.routes) add(route.pool);
+    return names;
+}
 
 std::string Problem::line() const {
     if (position.file.empty()) return message;

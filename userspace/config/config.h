@@ -4,12 +4,15 @@
 
 #include <chrono>
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
 
 #include "base/endpoint.h"
+#include "base/network.h"
 #include "base/result.h"
+#include "base/text_template.h"
 
 namespace limpet::config {
 
@@ -29,9 +32,9 @@ struct Problem {
 };
 
 enum class Mode { automatic, xdp, tc, relay };
-enum class Protocol { mqtt, tcp };
+enum class Protocol { mqtt, tcp, tls_passthrough };
 enum class Strategy { sticky, hash, least_connections, round_robin, random, power_of_two };
-enum class Key { client_id, username, source_ip };
+enum class Key { client_id, username, source_ip, certificate_cn, sni };
 
 struct Daemon {
     unsigned workers = 0;  ///< 0: one per core
@@ -58,19 +61,44 @@ struct Dataplane {
     bool operator==(const Dataplane&) const = default;
 };
 
+/// Who a listener's clients are to the brokers: what their CONNECT says.
+struct Identity {
+    std::optional<TextTemplate> username;
+    std::optional<TextTemplate> password;
+    std::optional<TextTemplate> client_id;
+    std::optional<TextTemplate> require_client_id;
+    bool replace = true;  ///< also what a client says itself
+    Position position{};  ///< of the [listener.identity]; line 0: there is none
+};
+
+/// Leads some of a listener's clients to another pool.
+struct Route {
+    std::string sni;               ///< in lower case, "*.example.org" for any one label; empty: any client
+    std::vector<Network> sources;  ///< where the client is; empty: anywhere
+    std::string pool;
+    Position position;  ///< of the [[listener.route]]
+    Position pool_position{};
+};
+
 struct Listener {
     std::string name;
     Endpoint address;
     Protocol protocol = Protocol::mqtt;
-    std::string pool;
+    std::string pool;  ///< empty: only what a route leads somewhere is served
+    Identity identity;
+    std::vector<Route> routes;  ///< the first that fits counts
     std::chrono::milliseconds connect_timeout{10000};
     std::chrono::milliseconds connack_timeout{10000};
     std::uint32_t max_connect_size = 64 * 1024;  ///< bytes
+    std::vector<Network> proxy_from;             ///< proxies that begin with a PROXY header
     Position position;                           ///< of the [[listener]]
     Position name_position{};                    ///< of the values, where the file has them
     Position address_position{};
     Position pool_position{};
 };
+
+/// Every pool that a listener may lead to, each once, its own first.
+[[nodiscard]] std::vector<std::string> pools_of(const Listener& listener);
 
 struct Broker {
     std::string name;
@@ -90,7 +118,8 @@ struct Pool {
     std::chrono::seconds stick_maximum{7 * 86400};
     std::uint32_t stick_capacity = 2'000'000;
     std::chrono::milliseconds retry_down{2000};
-    bool transparent = false;  ///< brokers see the client's own address and port
+    bool transparent = false;     ///< brokers see the client's own address and port
+    bool proxy_protocol = false;  ///< brokers are told of the client in a PROXY v2 header
     std::vector<Broker> brokers;
     Position position;  ///< of the [[pool]]
     Position name_position{};

@@ -33,8 +33,12 @@ inline constexpr std::array<std::string_view, 3> daemon_keys{"workers", "socket"
 inline constexpr std::array<std::string_view, 12> dataplane_keys{
     "mode",         "interfaces",    "bpffs",        "max_flows",   "source_addresses", "source_ports",
     "hold_timeout", "handoff_tries", "idle_timeout", "probe_after", "closing_timeout",  "retire_grace"};
-inline constexpr std::array<std::string_view, 8> listener_keys{
-    "name", "address", "protocol", "pool", "connect_timeout", "connack_timeout", "max_connect_size", "tls"};
+inline constexpr std::array<std::string_view, 11> listener_keys{
+    "name",       "address", "protocol", "pool", "connect_timeout", "connack_timeout", "max_connect_size",
+    "proxy_from", "route",   "identity", "tls"};
+inline constexpr std::array<std::string_view, 3> route_keys{"sni", "source", "pool"};
+inline constexpr std::array<std::string_view, 5> identity_keys{"username", "password", "client_id",
+                                                               "require_client_id", "replace"};
 inline constexpr std::array<std::string_view, 4> tls_keys{"certificate", "key", "client_ca", "verify"};
 inline constexpr std::array<std::string_view, 12> pool_keys{
     "name",           "strategy",    "key",           "unknown_clients",
@@ -48,14 +52,16 @@ inline constexpr Schema top_schema{"", top_keys};
 inline constexpr Schema daemon_schema{"[daemon]", daemon_keys};
 inline constexpr Schema dataplane_schema{"[dataplane]", dataplane_keys};
 inline constexpr Schema listener_schema{"[[listener]]", listener_keys};
+inline constexpr Schema route_schema{"[[listener.route]]", route_keys};
+inline constexpr Schema identity_schema{"[listener.identity]", identity_keys};
 inline constexpr Schema tls_schema{"[listener.tls]", tls_keys};
 inline constexpr Schema pool_schema{"[[pool]]", pool_keys};
 inline constexpr Schema health_schema{"[pool.health]", health_keys};
 inline constexpr Schema broker_schema{"[[pool.broker]]", broker_keys};
 inline constexpr Schema admin_schema{"[admin]", admin_keys};
-inline constexpr std::array<const Schema*, 8> sections{&daemon_schema, &dataplane_schema, &listener_schema,
-                                                       &tls_schema,    &pool_schema,      &health_schema,
-                                                       &broker_schema, &admin_schema};
+inline constexpr std::array<const Schema*, 10> sections{
+    &daemon_schema, &dataplane_schema, &listener_schema, &route_schema,  &identity_schema,
+    &tls_schema,    &pool_schema,      &health_schema,   &broker_schema, &admin_schema};
 
 inline const std::string not_supported = " is not supported by this version: ";
 

@@ -101,11 +101,65 @@ class Validator {
             if (listener.address.port)
                 unique(listeners_, listener.address, best(listener.address_position, listener.position),
                        "listener address " + quote(listener.address.text()));
-            const bool known = std::find(pools.begin(), pools.end(), listener.pool) != pools.end();
-            if (!listener.pool.empty() && !known && names_known && !pools.empty())
-                report(best(listener.pool_position, listener.position),
-                       "pool: " + unknown_word(listener.pool, pools).line());
+            const auto check_known = [&](const std::string& name, const Position& position) {
+                const bool known = std::find(pools.begin(), pools.end(), name) != pools.end();
+                if (!name.empty() && !known && names_known && !pools.empty())
+                    report(position, "pool: " + unknown_word(name, pools).line());
+            };
+            check_known(listener.pool, best(listener.pool_position, listener.position));
+            for (const auto& route : listener.routes)
+                check_known(route.pool, best(route.pool_position, route.position));
+            check_routes(listener);
+            check_identity(listener);
         }
+    }
+
+    void check_routes(const Listener& listener) {
+        const bool hears_names =
+            listener.protocol == Protocol::tls_passthrough || !listener.proxy_from.empty();
+        for (const auto& route : listener.routes)
+            if (!route.sni.empty() && !hears_names)
+                report(route.position,
+                       "listener " + quote(listener.name) +
+                           " hears no names: sni is for the protocol tls_passthrough, and for "
+                           "listeners behind a proxy that tells it (proxy_from)");
+        // A connection's pool is found again by its broker's address, after a restart too.
+        const auto names = pools_of(listener);
+        std::map<Endpoint, std::string> owners;
+        for (const auto& pool : config_.pools) {
+            if (std::find(names.begin(), names.end(), pool.name) == names.end()) continue;
+            for (const auto& broker : pool.brokers) {
+                if (!broker.address.port) continue;
+                const auto [owner, is_new] = owners.emplace(broker.address, pool.name);
+                if (!is_new && owner->second != pool.name)
+                    report(best(broker.address_position, broker.position),
+                           "broker address " + quote(broker.address.text()) + " is in pool " +
+                               quote(owner->second) + " and in pool " + quote(pool.name) + ", and listener " +
+                               quote(listener.name) + " leads to both: give it one of them");
+            }
+        }
+    }
+
+    void check_identity(const Listener& listener) {
+        const auto& identity = listener.identity;
+        if (!identity.position.line) return;
+        const auto shown = "[listener.identity] of listener " + quote(listener.name);
+        if (listener.protocol != Protocol::mqtt)
+            report(identity.position, shown + " has no effect: its protocol has no CONNECT; leave it out");
+        if (!listener.proxy_from.empty()) return;
+        for (const auto* text :
+             {&identity.username, &identity.password, &identity.client_id, &identity.require_client_id})
+            for (const auto* name : {"cn", "sni"})
+                if (*text && (*text)->names(name))
+                    report(identity.position,
+                           shown + " says {" + name +
+                               "}, of which it hears nothing: that is for listeners behind "
+                               "a proxy that tells it (proxy_from)");
+    }
+
+    static bool leads_to(const Listener& listener, const Pool& pool) {
+        const auto names = pools_of(listener);
+        return std::find(names.begin(), names.end(), pool.name) != names.end();
     }
 
     void check_pools() {
@@ -122,14 +176,17 @@ class Validator {
                                           duration_text(pool.stick_minimum) + ", " +
                                           duration_text(pool.stick_maximum) + "): change one of them");
             check_brokers(pool);
-            if (pool.transparent) check_families(pool);
+            if (pool.transparent) {
+                check_families(pool);
+                check_no_proxies(pool);
+            }
         }
     }
 
     // A client's own address can only be the source towards a broker of the same IP version.
     void check_families(const Pool& pool) {
         for (const auto& listener : config_.listeners) {
-            if (listener.pool != pool.name || !listener.address.port) continue;
+            if (!leads_to(listener, pool) || !listener.address.port) continue;
             for (const auto& broker : pool.brokers)
                 if (broker.address.port && broker.address.address.family != listener.address.address.family)
                     report(best(broker.address_position, broker.position),
@@ -137,6 +194,16 @@ class Validator {
                                quote(pool.name) + " is not of the IP version of listener " +
                                quote(listener.name) + ": make a pool for each IP version");
         }
+    }
+
+    // The addresses of packets are the proxy's.
+    void check_no_proxies(const Pool& pool) {
+        for (const auto& listener : config_.listeners)
+            if (leads_to(listener, pool) && !listener.proxy_from.empty())
+                report(listener.position, "listener " + quote(listener.name) +
+                                              " has proxy_from, and its pool " + quote(pool.name) +
+                                              " is transparent: brokers would see the proxies; tell them of "
+                                              "the clients with proxy_protocol = \"v2\" instead");
     }
 
     void check_brokers(const Pool& pool) {

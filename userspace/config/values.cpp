@@ -153,8 +153,11 @@ constexpr std::array<std::pair<std::string_view, Strategy>, 6> strategies{
      {"power_of_two", Strategy::power_of_two}}};
 constexpr std::array<std::pair<std::string_view, Strategy>, 2> unknown_clients{
     {{"hash", Strategy::hash}, {"least_connections", Strategy::least_connections}}};
-constexpr std::array<std::pair<std::string_view, Key>, 3> keys{
-    {{"client_id", Key::client_id}, {"username", Key::username}, {"source_ip", Key::source_ip}}};
+constexpr std::array<std::pair<std::string_view, Key>, 5> keys{{{"client_id", Key::client_id},
+                                                                {"username", Key::username},
+                                                                {"source_ip", Key::source_ip},
+                                                                {"certificate_cn", Key::certificate_cn},
+                                                                {"sni", Key::sni}}};
 constexpr std::array<std::string_view, 5> log_levels{"trace", "debug", "info", "warn", "error"};
 
 }  // namespace
@@ -283,6 +286,26 @@ Result<void> check_socket_path(std::string_view text) {
     if (text.size() > bounds::socket_path_size)
         return fail(quote(text) + " is too long for a socket", "use at most 107 bytes");
     return {};
+}
+
+Result<std::string> parse_server_name(std::string_view text) {
+    constexpr std::size_t longest_name = 253;  // RFC 1035 2.3.4, without the dot at the end
+    constexpr std::size_t longest_label = 63;
+    std::string name(text);
+    std::size_t label = 0;
+    bool good = !name.empty() && name.size() <= longest_name && !name.ends_with('.');
+    for (std::size_t at = name.starts_with("*.") ? 2 : 0; good && at < name.size(); ++at) {
+        char& letter = name[at];
+        if (letter >= 'A' && letter <= 'Z') letter = static_cast<char>(letter - 'A' + 'a');
+        const bool word = (letter >= 'a' && letter <= 'z') || (letter >= '0' && letter <= '9') ||
+                          letter == '-' || letter == '_';
+        good = word ? ++label <= longest_label : letter == '.' && label > 0;
+        if (!word) label = 0;
+    }
+    if (!good || label == 0)
+        return fail(quote(text) + " is not a name that clients ask for",
+                    "write \"broker.example.org\", or \"*.example.org\" for any one label");
+    return name;
 }
 
 Names<Mode> mode_names() {

@@ -41,6 +41,9 @@ namespace limpet::config {
 [[nodiscard]] Result<void> check_socket_path(std::string_view text);
 [[nodiscard]] Result<void> check_absolute_path(std::string_view text);
 
+/// A name that TLS clients ask for, or "*.example.org" for any one label; comes out in lower case.
+[[nodiscard]] Result<std::string> parse_server_name(std::string_view text);
+
 /// The spellings of the configuration file.
 template <class T>
 using Names = std::span<const std::pair<std::string_view, T>>;

@@ -49,10 +49,24 @@ std::string text_of(config::Key value) {
 std::string text_of(const std::vector<std::string>& values) {
     return fmt::format("[{}]", fmt::join(values, ", "));
 }
-std::string text_of(const std::vector<IpAddress>& values) {
+template <class Value>
+std::string text_of(const std::vector<Value>& values) {
     std::vector<std::string> texts;
     for (const auto& value : values) texts.push_back(value.text());
     return text_of(texts);
+}
+
+std::string text_of(const std::optional<TextTemplate>& value) {
+    return value ? value->text() : "none";
+}
+
+std::vector<std::string> route_texts(const config::Listener& listener) {
+    std::vector<std::string> texts;
+    for (const auto& route : listener.routes)
+        texts.push_back(fmt::format("{}{}{} to {}", route.sni,
+                                    route.sni.empty() || route.sources.empty() ? "" : " ",
+                                    route.sources.empty() ? "" : text_of(route.sources), route.pool));
+    return texts;
 }
 
 /// Compares the values of one thing, a line for each that differs.
@@ -130,10 +144,21 @@ Difference compare(const config::Config& before, const config::Config& after) {
                 values.compare("address", old.address, fresh.address);
                 values.compare("protocol", old.protocol, fresh.protocol);
                 values.compare("pool", old.pool, fresh.pool);
+                values.compare("identity.username", text_of(old.identity.username),
+                               text_of(fresh.identity.username));
+                values.compare("identity.client_id", text_of(old.identity.client_id),
+                               text_of(fresh.identity.client_id));
+                values.compare("identity.require_client_id", text_of(old.identity.require_client_id),
+                               text_of(fresh.identity.require_client_id));
+                values.compare("identity.replace", old.identity.replace, fresh.identity.replace);
+                if (old.identity.password != fresh.identity.password)  // a secret
+                    lines.push_back(prefix + "identity.password: changed");
+                values.compare("routes", route_texts(old), route_texts(fresh));
                 values.compare("connect_timeout", old.connect_timeout, fresh.connect_timeout);
                 values.compare("connack_timeout", old.connack_timeout, fresh.connack_timeout);
                 values.compare("max_connect_size", std::uint64_t{old.max_connect_size},
                                std::uint64_t{fresh.max_connect_size});
+                values.compare("proxy_from", old.proxy_from, fresh.proxy_from);
             });
     by_name(before.pools, after.pools, "pool ", lines,
             [&](const config::Pool& old, const config::Pool& fresh, const std::string& prefix) {
@@ -147,6 +172,8 @@ Difference compare(const config::Config& before, const config::Config& after) {
                                std::uint64_t{fresh.stick_capacity});
                 values.compare("retry_down", old.retry_down, fresh.retry_down);
                 values.compare("transparent", old.transparent, fresh.transparent);
+                values.compare("proxy_protocol", std::string(old.proxy_protocol ? "v2" : "none"),
+                               std::string(fresh.proxy_protocol ? "v2" : "none"));
                 by_name(old.brokers, fresh.brokers, prefix + "broker ", lines,
                         [&](const config::Broker& was, const config::Broker& is, const std::string& broker) {
                             Lines of_broker(lines, broker);

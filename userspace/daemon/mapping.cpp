@@ -45,10 +45,38 @@ balancer::Key key_of(config::Key key) {
             return balancer::Key::client_id;
         case config::Key::username:
             return balancer::Key::username;
+        case config::Key::certificate_cn:
+            return balancer::Key::certificate_cn;
+        case config::Key::sni:
+            return balancer::Key::sni;
         case config::Key::source_ip:
             break;
     }
     return balancer::Key::source_ip;
+}
+
+session::Protocol protocol_of(config::Protocol protocol) {
+    switch (protocol) {
+        case config::Protocol::mqtt:
+            break;
+        case config::Protocol::tcp:
+            return session::Protocol::tcp;
+        case config::Protocol::tls_passthrough:
+            return session::Protocol::tls_passthrough;
+    }
+    return session::Protocol::mqtt;
+}
+
+session::Destination destination_of(const std::string& name, const std::vector<config::Pool>& terms,
+                                    const std::map<std::string, PoolPointer>& pools) {
+    session::Destination destination;
+    if (name.empty()) return destination;
+    destination.pool = pools.at(name);
+    const auto pool = std::ranges::find(terms, name, &config::Pool::name);
+    if (pool == terms.end()) return destination;
+    destination.transparent = pool->transparent;
+    destination.proxy_header = pool->proxy_protocol;
+    return destination;
 }
 
 }  // namespace
@@ -112,28 +140,39 @@ dataplane::Families transparent_families(const std::vector<config::Pool>& pools)
     return families;
 }
 
-bool is_transparent(const std::vector<config::Pool>& pools, const std::string& name) {
-    return std::ranges::any_of(
-        pools, [&](const config::Pool& pool) { return pool.name == name && pool.transparent; });
-}
-
-session::Listener listener_of(const config::Listener& listener, std::shared_ptr<balancer::Pool> pool,
-                              bool transparent) {
+session::Listener listener_of(const config::Listener& listener, const std::vector<config::Pool>& terms,
+                              const std::map<std::string, PoolPointer>& pools) {
     session::Listener result;
     result.name = listener.name;
     result.address = listener.address;
-    result.protocol =
-        listener.protocol == config::Protocol::tcp ? session::Protocol::tcp : session::Protocol::mqtt;
+    result.protocol = protocol_of(listener.protocol);
     result.connect_timeout = listener.connect_timeout;
     result.connack_timeout = listener.connack_timeout;
     result.max_connect_size = listener.max_connect_size;
-    result.pool = std::move(pool);
-    result.transparent = transparent;
+    result.proxy_from = listener.proxy_from;
+    result.identity = {.user_name = listener.identity.username,
+                       .password = listener.identity.password,
+                       .client_id = listener.identity.client_id,
+                       .required_client_id = listener.identity.require_client_id,
+                       .replace = listener.identity.replace};
+    result.destination = destination_of(listener.pool, terms, pools);
+    for (const auto& route : listener.routes)
+        result.routes.push_back({.server_name = route.sni,
+                                 .sources = route.sources,
+                                 .destination = destination_of(route.pool, terms, pools)});
     return result;
 }
 
 std::string_view protocol_name(config::Protocol protocol) {
-    return protocol == config::Protocol::tcp ? "tcp" : "mqtt";
+    switch (protocol) {
+        case config::Protocol::mqtt:
+            break;
+        case config::Protocol::tcp:
+            return "tcp";
+        case config::Protocol::tls_passthrough:
+            return "tls_passthrough";
+    }
+    return "mqtt";
 }
 
 std::string_view mode_name(config::Mode mode) {

@@ -2,10 +2,13 @@
 // From the words of the configuration to the options of each room.
 #pragma once
 
-#include <memory>
+#include <map>
+#include <string>
+#include <vector>
 
 #include "balancer/balancer.h"
 #include "config/config.h"
+#include "daemon/pools.h"
 #include "dataplane/dataplane.h"
 #include "session/worker.h"
 
@@ -15,12 +18,12 @@ namespace limpet::daemon {
 [[nodiscard]] dataplane::Options dataplane_options(const config::Config& config, bool flush);
 [[nodiscard]] session::Options session_options(const config::Config& config);
 [[nodiscard]] balancer::PoolSpec pool_spec(const config::Pool& pool);
+/// `terms` are the pools' configurations, `pools` they themselves.
 [[nodiscard]] session::Listener listener_of(const config::Listener& listener,
-                                            std::shared_ptr<balancer::Pool> pool, bool transparent);
+                                            const std::vector<config::Pool>& terms,
+                                            const std::map<std::string, PoolPointer>& pools);
 /// IP versions of the brokers of all transparent pools.
 [[nodiscard]] dataplane::Families transparent_families(const std::vector<config::Pool>& pools);
-/// Whether the pool of this name is transparent.
-[[nodiscard]] bool is_transparent(const std::vector<config::Pool>& pools, const std::string& name);
 
 [[nodiscard]] std::string_view protocol_name(config::Protocol protocol);
 [[nodiscard]] std::string_view mode_name(config::Mode mode);

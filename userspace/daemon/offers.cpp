@@ -35,8 +35,9 @@ void Offers::follow(const config::Config& config) {
     for (const auto& listener : config.listeners) {
         auto& front = fresh[listener.name];
         front.address = listener.address;
+        const auto names = config::pools_of(listener);
         for (const auto& pool : config.pools)
-            if (pool.name == listener.pool)
+            if (std::ranges::find(names, pool.name) != names.end())
                 for (const auto& broker : pool.brokers) front.brokers.push_back(broker.address);
     }
     const std::lock_guard guard(mutex_);

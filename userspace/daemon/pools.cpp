@@ -60,8 +60,9 @@ void Pools::apply(const config::Config& config, const std::map<std::string, Pool
     std::erase_if(former_pools_, [](const PoolPointer& pool) { return connections_of(*pool) == 0; });
     for (auto& [name, pool] : before)
         if (connections_of(*pool) > 0) former_pools_.push_back(std::move(pool));
-    pool_of_address_.clear();
-    for (const auto& listener : config.listeners) pool_of_address_[listener.address] = listener.pool;
+    pools_of_address_.clear();
+    for (const auto& listener : config.listeners)
+        pools_of_address_[listener.address] = config::pools_of(listener);
 }
 
 PoolPointer Pools::find(const std::string& name) const {
@@ -77,22 +78,28 @@ std::vector<PoolPointer> Pools::all() const {
     return pools;
 }
 
-PoolPointer Pools::of_listener(const Endpoint& address) const {
+PoolPointer Pools::of_flow(const Endpoint& listener, const Endpoint& broker) const {
     const std::lock_guard lock(mutex_);
-    return pool_of_listener(address);
+    const auto pools = pools_of_listener(listener);
+    if (pools.size() > 1)
+        for (const auto& pool : pools)
+            if (broker_in(pool, broker)) return pool;
+    return pools.empty() ? nullptr : pools.front();
 }
 
-PoolPointer Pools::pool_of_listener(const Endpoint& address) const {
-    auto found = pool_of_address_.find(address);
-    if (found == pool_of_address_.end()) {
+std::vector<PoolPointer> Pools::pools_of_listener(const Endpoint& address) const {
+    auto found = pools_of_address_.find(address);
+    if (found == pools_of_address_.end()) {
         Endpoint any;
         any.address.family = address.address.family;
         any.port = address.port;
-        found = pool_of_address_.find(any);
+        found = pools_of_address_.find(any);
     }
-    if (found == pool_of_address_.end()) return nullptr;
-    const auto pool = pools_.find(found->second);
-    return pool == pools_.end() ? nullptr : pool->second;
+    std::vector<PoolPointer> pools;
+    if (found == pools_of_address_.end()) return pools;
+    for (const auto& name : found->second)
+        if (const auto pool = pools_.find(name); pool != pools_.end()) pools.push_back(pool->second);
+    return pools;
 }
 
 std::optional<balancer::BrokerId> Pools::broker_in(const PoolPointer& pool, const Endpoint& address) const {
@@ -101,11 +108,10 @@ std::optional<balancer::BrokerId> Pools::broker_in(const PoolPointer& pool, cons
     return pool->find(address);
 }
 
-/// The listener's pool first; where a reload gave the listener another pool or took it away, any that knows
+/// The listener's pools first; where a reload gave the listener another pool or took it away, any that knows
 /// the broker.
 std::optional<Pools::Owner> Pools::owner(const Endpoint& listener, const Endpoint& broker) const {
-    std::vector<PoolPointer> candidates;
-    if (auto pool = pool_of_listener(listener)) candidates.push_back(std::move(pool));
+    auto candidates = pools_of_listener(listener);
     candidates.insert(candidates.end(), former_pools_.begin(), former_pools_.end());
     for (const auto& [name, pool] : pools_) candidates.push_back(pool);
     for (const auto& pool : candidates)

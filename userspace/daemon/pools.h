@@ -35,8 +35,9 @@ class Pools {
 
     [[nodiscard]] PoolPointer find(const std::string& name) const;
     [[nodiscard]] std::vector<PoolPointer> all() const;
-    /// The pool of the flow that came to this address (a listener may be bound to any address).
-    [[nodiscard]] PoolPointer of_listener(const Endpoint& address) const;
+    /// The pool of the flow that came to this address (a listener may be bound to any address) and went to
+    /// this broker.
+    [[nodiscard]] PoolPointer of_flow(const Endpoint& listener, const Endpoint& broker) const;
 
     /// Flows of an earlier daemon are counted and remembered as if they had begun here. Flow ends that are
     /// reported meanwhile wait until the walk is over.
@@ -50,7 +51,7 @@ class Pools {
   private:
     using Owner = std::pair<PoolPointer, balancer::BrokerId>;
 
-    [[nodiscard]] PoolPointer pool_of_listener(const Endpoint& address) const;
+    [[nodiscard]] std::vector<PoolPointer> pools_of_listener(const Endpoint& address) const;
     [[nodiscard]] std::optional<Owner> owner(const Endpoint& listener, const Endpoint& broker) const;
     [[nodiscard]] std::optional<balancer::BrokerId> broker_in(const PoolPointer& pool,
                                                               const Endpoint& address) const;
@@ -62,7 +63,7 @@ class Pools {
     mutable std::mutex mutex_;  // guards all that follows
     std::map<std::string, PoolPointer> pools_;
     std::vector<PoolPointer> former_pools_;  // no longer configured, for as long as connections remain
-    std::map<Endpoint, std::string> pool_of_address_;
+    std::map<Endpoint, std::vector<std::string>> pools_of_address_;
     // Where a broker of this name was before a reload moved it: its old connections are still there.
     std::map<std::pair<std::string, Endpoint>, balancer::BrokerId> former_addresses_;
     bool adopting_ = true;

@@ -81,6 +81,7 @@ Json Runtime::listeners_json() const {
                              {"address", listener.address.text()},
                              {"protocol", protocol_name(listener.protocol)},
                              {"pool", listener.pool},
+                             {"pools", config::pools_of(listener)},
                              {"accepted", counter == accepted_.end() ? 0 : counter->second->load()}});
     }
     return listeners;
@@ -109,7 +110,7 @@ Result<Json> Runtime::lookup(const std::string& client_id, const std::optional<s
         if (pool_name)
             name = *pool_name;
         else if (!config_.listeners.empty())
-            name = config_.listeners.front().pool;
+            name = config::pools_of(config_.listeners.front()).front();
         else if (!config_.pools.empty())
             name = config_.pools.front().name;
     }
@@ -119,6 +120,8 @@ Result<Json> Runtime::lookup(const std::string& client_id, const std::optional<s
     balancer::Client client;
     client.client_id = client_id;
     client.username = client_id;
+    client.certificate_cn = client_id;
+    client.server_name = client_id;
     if (const auto address = IpAddress::parse(client_id)) client.source = *address;
     const auto choice = pool->lookup(client);
     if (!choice)

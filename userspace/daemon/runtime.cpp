@@ -22,7 +22,7 @@ constexpr std::chrono::seconds quiet_before_back{5};
 
 void log_listener(const config::Listener& listener) {
     spdlog::info("listener {} on {}: {} to pool {}", listener.name, listener.address.text(),
-                 protocol_name(listener.protocol), listener.pool);
+                 protocol_name(listener.protocol), fmt::join(config::pools_of(listener), ", "));
 }
 
 }  // namespace
@@ -102,7 +102,7 @@ Result<void> Runtime::open_listeners(const std::vector<config::Listener>& listen
                                      const std::map<std::string, PoolPointer>& pools) {
     std::vector<Endpoint> opened;
     for (const auto& listener : listeners) {
-        auto options = listener_of(listener, pools.at(listener.pool), is_transparent(terms, listener.pool));
+        auto options = listener_of(listener, terms, pools);
         options.accepted = accepted_counter(listener.name);
         options.maximum_segment = offers_->segment_of(listener.name);
         auto result = workers_->open(std::move(options));

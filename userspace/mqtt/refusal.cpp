@@ -30,6 +30,8 @@ Words words_of(Refusal refusal) {
             return {2, 0x85};
         case Refusal::packet_too_large:
             return {0, 0x95};
+        case Refusal::not_authorized:
+            return {5, 0x87};
     }
     return {0, 0x80};
 }

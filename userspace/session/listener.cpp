@@ -51,6 +51,12 @@ Result<void> expect_free(const Endpoint& address) {
     return {};
 }
 
+bool matches(std::string_view route, std::string_view server_name) {
+    if (!route.starts_with("*.")) return route == server_name;
+    const auto dot = server_name.find('.');
+    return dot != std::string_view::npos && dot > 0 && server_name.substr(dot) == route.substr(1);
+}
+
 void limit_segment(int listening_socket, std::uint32_t maximum_segment) {
     // tcp(7): at least 88 bytes; 0 takes the limit away
     const int segment =

@@ -7,15 +7,36 @@
 #include <cstdint>
 #include <memory>
 #include <string>
+#include <string_view>
+#include <vector>
 
 #include "balancer/balancer.h"
 #include "base/endpoint.h"
 #include "base/fd.h"
+#include "base/network.h"
 #include "base/result.h"
+#include "session/identity.h"
 
 namespace limpet::session {
 
-enum class Protocol { mqtt, tcp };
+enum class Protocol { mqtt, tcp, tls_passthrough };
+
+/// Where clients go, and how the brokers there are spoken to.
+struct Destination {
+    std::shared_ptr<balancer::Pool> pool;
+    bool transparent = false;   ///< brokers hear the client's own address and port
+    bool proxy_header = false;  ///< brokers are told of the client in a PROXY v2 header
+};
+
+/// Leads some of a listener's clients elsewhere.
+struct Route {
+    std::string server_name;       ///< SNI in lower case; "*.example.org": any one label; empty: any client
+    std::vector<Network> sources;  ///< the client's address is in one of them; empty: any
+    Destination destination;
+};
+
+/// Whether a name that was asked for is the one of a route (RFC 6125 6.4.3: a star is one label).
+[[nodiscard]] bool matches(std::string_view route, std::string_view server_name);
 
 /// A listener as sessions see it. Never changed: a reload replaces it, and sessions that began under the old
 /// one end under it.
@@ -27,8 +48,12 @@ struct Listener {
     std::chrono::milliseconds connack_timeout{
         10000};                                  ///< from the first connect to CONNACK, all brokers tried
     std::uint32_t max_connect_size = 64 * 1024;  ///< bytes
-    std::shared_ptr<balancer::Pool> pool;
-    bool transparent = false;           ///< the pool's brokers hear the client's own address and port
+    /// Proxies: who connects from there must begin with a PROXY header (v1 or v2) that says who the client
+    /// is.
+    std::vector<Network> proxy_from;
+    Identity identity;                  ///< of clients that speak MQTT
+    std::vector<Route> routes;          ///< the first that fits counts
+    Destination destination;            ///< of all others; without a pool: they are refused
     std::uint32_t maximum_segment = 0;  ///< that clients are told, bytes (MSS); 0: the kernel's own choice
     /// Outlives a reload of the listener.
     std::shared_ptr<std::atomic<std::uint64_t>> accepted = std::make_shared<std::atomic<std::uint64_t>>(0);

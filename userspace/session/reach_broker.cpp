@@ -105,6 +105,10 @@ Awaitable<Reason> Session::connect_broker(const Endpoint& address) {
     socklen_t length = sizeof error;
     getsockopt(broker_.native_handle(), SOL_SOCKET, SO_ERROR, &error, &length);
     if (error != 0) co_return LIMPET_REASON_BROKER_CONNECT_FAILED;
+    if (destination_->proxy_header) {
+        const Reason failure = co_await send_proxy_header();
+        if (failure != LIMPET_REASON_NONE) co_return failure;
+    }
     // Registered anew, without the interest in writing: Asio never takes that back, and every later wait for
     // a read would be woken once for nothing.
     boost::system::error_code failed;
@@ -132,11 +136,14 @@ Awaitable<Reason> Session::await_connack() {
 
 balancer::Client Session::client_facts() const {
     balancer::Client facts;
-    facts.source = connection_->client().address;
+    facts.source = client_address().address;
+    facts.nameless = listener_->protocol != Protocol::mqtt;
     if (!handshake_) return facts;
     const auto& connect = handshake_->connect;
     facts.client_id = client_id(connect, handshake_->connack);
     if (connect.user_name) facts.username = *connect.user_name;
+    if (const auto* name = certificate_name()) facts.certificate_cn = *name;
+    if (handshake_->origin.authority) facts.server_name = *handshake_->origin.authority;
     return facts;
 }
 
@@ -158,9 +165,9 @@ bool Session::give_way() {
 
 Result<Fd> Session::open_leg(const Endpoint& address) {
     if (forced_relay_ == LIMPET_REASON_NONE) {
-        auto leg = connection_->open_broker_leg(address, listener_->transparent);
+        auto leg = connection_->open_broker_leg(address, destination_->transparent);
         // A transparent pool's brokers hear the client's own address, or nothing.
-        if (leg || listener_->transparent || out_of_resources(leg.error().number)) return leg;
+        if (leg || destination_->transparent || out_of_resources(leg.error().number)) return leg;
         forced_relay_ = connection_->relay_reason();
         if (forced_relay_ == LIMPET_REASON_NONE) forced_relay_ = LIMPET_REASON_RELAY_NO_SOURCE_PORT;
     }
@@ -188,7 +195,7 @@ Reason Session::start_connect(const Endpoint& address) {
         if (errno != EADDRNOTAVAIL) return LIMPET_REASON_BROKER_CONNECT_FAILED;
         leg->reset();
         if (forced_relay_ == LIMPET_REASON_NONE) connection_->port_refused();
-        if (listener_->transparent) return LIMPET_REASON_CLOSE_TUPLE_IN_USE;
+        if (destination_->transparent) return LIMPET_REASON_CLOSE_TUPLE_IN_USE;
     }
     return LIMPET_REASON_BROKER_CONNECT_FAILED;
 }

@@ -40,6 +40,12 @@ std::string_view version_text(mqtt::Version version) {
     return "";
 }
 
+/// A PROXY header that reads as no CONNECT: where some may send one, the sender is not among them.
+Reason name_at(const Listener& listener, Reason reason) {
+    const bool header = reason == LIMPET_REASON_CLOSE_PROXY_V1 || reason == LIMPET_REASON_CLOSE_PROXY_V2;
+    return header && !listener.proxy_from.empty() ? LIMPET_REASON_CLOSE_PROXY_UNTRUSTED : reason;
+}
+
 /// Limpet's refusal for a CONNECT that is wrong; nothing where the client is no MQTT client.
 std::optional<mqtt::Refusal> refusal_for(Reason reason) {
     switch (reason) {
@@ -61,6 +67,7 @@ std::optional<mqtt::Refusal> refusal_for(Reason reason) {
 Session::Session(Environment& environment, std::shared_ptr<const Listener> listener, Fd client, bool no_room)
     : environment_(environment),
       listener_(std::move(listener)),
+      destination_(&listener_->destination),
       client_(environment.executor),
       broker_(environment.executor),
       timer_(environment.executor),
@@ -80,9 +87,11 @@ Session::~Session() {
 }
 
 Awaitable<void> Session::story() {
-    bool going_on = true;
-    if (listener_->protocol == Protocol::mqtt) going_on = co_await read_connect();
-    if (going_on) going_on = co_await reach_broker();
+    handshake_->connect_deadline = Clock::now() + listener_->connect_timeout;
+    bool going_on = co_await read_proxy_header();
+    if (going_on && listener_->protocol == Protocol::mqtt) going_on = co_await read_connect() && identify();
+    if (going_on && listener_->protocol == Protocol::tls_passthrough) going_on = co_await read_client_hello();
+    if (going_on) going_on = find_route() && co_await reach_broker();
     if (going_on)
         co_await relay();
     else
@@ -91,41 +100,53 @@ Awaitable<void> Session::story() {
 
 Awaitable<bool> Session::read_connect() {
     auto& bytes = handshake_->from_client;
-    const std::size_t most = listener_->max_connect_size + most_behind_connect;
-    const auto deadline = Clock::now() + listener_->connect_timeout;
     for (;;) {
-        const auto room = std::min(environment_.scratch.size(), most - bytes.size());
-        const auto read = read_some(client_.native_handle(), environment_.scratch.first(room));
-        if (read.kind == Read::Kind::end || read.kind == Read::Kind::broken) {
-            refuse(LIMPET_REASON_CLOSE_CLIENT_GONE, std::nullopt);
-            co_return false;
-        }
-        if (read.kind == Read::Kind::bytes) {
-            const auto fresh = environment_.scratch.first(read.count);
-            bytes.insert(bytes.end(), fresh.begin(), fresh.end());
+        const auto fresh = hear_client();
+        if (!fresh) co_return false;
+        if (!fresh->empty()) {
             auto parsed = mqtt::parse_connect(view(bytes), listener_->max_connect_size);
             version_ = parsed.version;
             if (parsed.status == mqtt::Status::complete) {
                 handshake_->connect = std::move(parsed.packet);
                 tell("connect", {}, "MQTT " + std::string(version_text(handshake_->connect.version)));
+                handshake_->connect_size = parsed.consumed;
                 co_return true;
             }
             if (parsed.status == mqtt::Status::invalid) {
-                refuse(parsed.reason, refusal_for(parsed.reason), parsed.detail);
+                const Reason reason = name_at(*listener_, parsed.reason);
+                refuse(reason, refusal_for(reason), parsed.detail);
                 co_return false;
             }
         }
-        if (Clock::now() >= deadline) {
-            refuse(LIMPET_REASON_CLOSE_CONNECT_TIMEOUT, std::nullopt);
-            co_return false;
-        }
-        arm(waits::client_readable, deadline);
-        co_await signal_.wait();
-        if (stopped_) {
-            refuse(LIMPET_REASON_CLOSE_SHUTDOWN, std::nullopt);
-            co_return false;
-        }
+        if (!co_await await_client()) co_return false;
     }
+}
+
+std::optional<std::span<const std::uint8_t>> Session::hear_client() {
+    auto& bytes = handshake_->from_client;
+    const std::size_t most = listener_->max_connect_size + most_behind_connect;
+    const auto room = std::min(environment_.scratch.size(), most - bytes.size());
+    const auto read = read_some(client_.native_handle(), environment_.scratch.first(room));
+    if (read.kind == Read::Kind::end || read.kind == Read::Kind::broken) {
+        refuse(LIMPET_REASON_CLOSE_CLIENT_GONE, std::nullopt);
+        return std::nullopt;
+    }
+    const auto fresh = environment_.scratch.first(read.count);
+    bytes.insert(bytes.end(), fresh.begin(), fresh.end());
+    return fresh;
+}
+
+Awaitable<bool> Session::await_client() {
+    const auto deadline = handshake_->connect_deadline;
+    if (Clock::now() >= deadline) {
+        refuse(LIMPET_REASON_CLOSE_CONNECT_TIMEOUT, std::nullopt);
+        co_return false;
+    }
+    arm(waits::client_readable, deadline);
+    co_await signal_.wait();
+    if (!stopped_) co_return true;
+    refuse(LIMPET_REASON_CLOSE_SHUTDOWN, std::nullopt);
+    co_return false;
 }
 
 Awaitable<void> Session::relay() {
@@ -231,15 +252,18 @@ void Session::tell(std::string_view what, std::string_view broker, std::string_v
 }
 
 void Session::refuse(Reason reason, std::optional<mqtt::Refusal> refusal, std::string_view detail) {
+    if (!refusal) return turn_away(reason, {}, detail);
+    // Who names a version that does not exist is told so in the words of 3.1.1 (MQTT-3.1.1 3.1.2.2).
+    if (!version_ && *refusal == mqtt::Refusal::unsupported_version) version_ = mqtt::Version::v311;
+    turn_away(reason, version_ ? mqtt::write_refusal(*refusal, *version_) : std::vector<std::uint8_t>(),
+              detail);
+}
+
+void Session::turn_away(Reason reason, std::span<const std::uint8_t> words, std::string_view detail) {
     count(reason);
     tell("refused", {},
          std::string(reason_name(reason)) + (detail.empty() ? "" : ": ") + std::string(detail));
-    environment_.refusals.write(reason, connection_->client(), listener_->name, detail);
-    if (!refusal) return;
-    // Who names a version that does not exist is told so in the words of 3.1.1 (MQTT-3.1.1 3.1.2.2).
-    if (!version_ && *refusal == mqtt::Refusal::unsupported_version) version_ = mqtt::Version::v311;
-    if (!version_) return;
-    const auto words = mqtt::write_refusal(*refusal, *version_);
+    environment_.refusals.write(reason, client_address(), listener_->name, detail);
     if (words.empty()) return;
     const auto sent = ::send(client_.native_handle(), words.data(), words.size(), MSG_NOSIGNAL);
     refused_in_words_ = sent == static_cast<ssize_t>(words.size());

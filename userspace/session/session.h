@@ -17,12 +17,14 @@
 #include "dataplane/dataplane.h"
 #include "handoff/handoff.h"
 #include "mqtt/packet.h"
+#include "proxy_protocol/header.h"
 #include "session/asio.h"
 #include "session/gate.h"
 #include "session/listener.h"
 #include "session/refusal_log.h"
 #include "session/relay.h"
 #include "session/trace.h"
+#include "tls_hello/client_hello.h"
 
 namespace limpet::session {
 
@@ -68,7 +70,10 @@ class Session
   private:
     /// What is needed until CONNACK and freed then.
     struct Handshake {
+        Clock::time_point connect_deadline;  ///< of all that the client says up to CONNECT
+        proxy_protocol::Header origin;       ///< who the client is, as far as it or a proxy before us says
         mqtt::Connect connect;
+        std::size_t connect_size = 0;  ///< bytes in front of from_client, as the client wrote it
         mqtt::Connack connack;
         std::vector<std::uint8_t> from_client;  ///< CONNECT and all behind it, kept for another broker
         std::size_t sent = 0;                   ///< of from_client, to the present broker
@@ -85,7 +90,11 @@ class Session
     enum class Verdict : std::uint8_t { undecided, accepted, refused };
 
     // The chapters, in order. False: the story ends here.
+    Awaitable<bool> read_proxy_header();
     Awaitable<bool> read_connect();
+    Awaitable<bool> read_client_hello();
+    [[nodiscard]] bool identify();
+    [[nodiscard]] bool find_route();
     Awaitable<bool> reach_broker();
     Awaitable<void> relay();
     Awaitable<void> linger();
@@ -94,7 +103,16 @@ class Session
     Awaitable<Reason> try_broker(const balancer::Choice& choice);
     Awaitable<Reason> connect_broker(const Endpoint& address);
     Awaitable<Reason> await_connack();
+    Awaitable<Reason> send_proxy_header();
     [[nodiscard]] balancer::Client client_facts() const;
+    /// The common name of the client's certificate; none where there is no certificate that was verified.
+    [[nodiscard]] const std::string* certificate_name() const;
+    /// Until CONNACK the client's own address, also where a trusted proxy lies between; then the peer's.
+    [[nodiscard]] const Endpoint& client_address() const;
+    /// Waits for what the client says next. False: it was refused.
+    Awaitable<bool> await_client();
+    /// Reads what the client has said, behind what it said before. Nothing: it is gone, and was refused.
+    [[nodiscard]] std::optional<std::span<const std::uint8_t>> hear_client();
     [[nodiscard]] std::optional<balancer::Choice> choose_next();
     [[nodiscard]] Reason start_connect(const Endpoint& address);
     [[nodiscard]] Result<Fd> open_leg(const Endpoint& address);
@@ -114,8 +132,11 @@ class Session
 
     /// For those who watch this client (`what` is a literal).
     void tell(std::string_view what, std::string_view broker = {}, std::string_view detail = {}) const;
+    void refuse_hello(tls_hello::Fault fault);
     /// Counts and logs why the client is closed, and says it in MQTT's words where there are words.
     void refuse(Reason reason, std::optional<mqtt::Refusal> refusal, std::string_view detail = {});
+    /// The same, in the words of another protocol.
+    void turn_away(Reason reason, std::span<const std::uint8_t> words, std::string_view detail);
 
     // Waiting: arm what may wake the story, then wait for the signal.
     void arm(unsigned interest, Clock::time_point deadline);
@@ -130,10 +151,11 @@ class Session
     [[nodiscard]] bool broker_over() const { return to_client_.ended && to_broker_.passed_on; }
 
     void count(Reason reason) const { environment_.dataplane.count(reason); }
-    [[nodiscard]] balancer::Pool& pool() const { return *listener_->pool; }
+    [[nodiscard]] balancer::Pool& pool() const { return *destination_->pool; }
 
     Environment& environment_;
     std::shared_ptr<const Listener> listener_;
+    const Destination* destination_;  ///< a part of the listener
     Descriptor client_;
     Descriptor broker_;
     Timer timer_;

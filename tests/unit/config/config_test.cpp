@@ -258,25 +258,58 @@ INSTANTIATE_TEST_SUITE_P(
     ::testing::Values(
         Wrong{"protocol mqtts",
               good_listener + "protocol = \"mqtts\"\n" + good_pool,
-              {"f.toml:5:12: protocol: \"mqtts\" is not supported by this version: use one of mqtt, tcp"}},
+              {"f.toml:5:12: protocol: \"mqtts\" is not supported by this version: use one of mqtt, tcp, "
+               "tls_passthrough"}},
         Wrong{"protocol wss",
               good_listener + "protocol = \"wss\"\n" + good_pool,
-              {"f.toml:5:12: protocol: \"wss\" is not supported by this version: use one of mqtt, tcp"}},
-        Wrong{
-            "protocol tls_passthrough",
-            good_listener + "protocol = \"tls_passthrough\"\n" + good_pool,
-            {"f.toml:5:12: protocol: \"tls_passthrough\" is not supported by this version: use one of mqtt, "
-             "tcp"}},
+              {"f.toml:5:12: protocol: \"wss\" is not supported by this version: use one of mqtt, tcp, "
+               "tls_passthrough"}},
         Wrong{"a protocol that nobody knows",
               good_listener + "protocol = \"coap\"\n" + good_pool,
-              {"f.toml:5:12: protocol: \"coap\" is unknown: it must be one of mqtt, tcp"}},
+              {"f.toml:5:12: protocol: \"coap\" is unknown: it must be one of mqtt, tcp, "
+               "tls_passthrough"}},
+        Wrong{"a route that leads everybody away",
+              good_listener + "[[listener.route]]\npool = \"main\"\n" + good_pool,
+              {"f.toml:5:1: [[listener.route]] says neither \"sni\" nor \"source\": name the clients that it "
+               "is "
+               "for; the listener's own pool is for all others"}},
+        Wrong{
+            "a route by name where no names are heard, to a pool that is not there",
+            good_listener + "[[listener.route]]\nsni = \"a.example.org\"\npool = \"mian\"\n" + good_pool,
+            {"f.toml:5:1: listener \"mqtt\" hears no names: sni is for the protocol tls_passthrough, and for "
+             "listeners behind a proxy that tells it (proxy_from)",
+             "f.toml:7:8: pool: \"mian\" is unknown: did you mean \"main\"? It must be one of main"}},
+        Wrong{"names that nobody asks for",
+              good_listener +
+                  "protocol = \"tls_passthrough\"\n[[listener.route]]\nsni = \"*\"\npool = \"main\"\n" +
+                  good_pool,
+              {"f.toml:7:7: sni: \"*\" is not a name that clients ask for: write \"broker.example.org\", or "
+               "\"*.example.org\" for any one label"}},
+        Wrong{
+            "a broker in two pools of a listener",
+            good_listener + "[[listener.route]]\nsource = [\"10.0.0.0/8\"]\npool = \"near\"\n" + good_pool +
+                "[[pool]]\nname = \"near\"\n[[pool.broker]]\nname = \"n1\"\naddress = \"10.92.0.11:1883\"\n",
+            {"f.toml:17:11: broker address \"10.92.0.11:1883\" is in pool \"main\" and in pool \"near\", and "
+             "listener \"mqtt\" leads to both: give it one of them"}},
         Wrong{"[listener.tls]",
               good_listener + "[listener.tls]\nverify = \"maybe\"\n" + good_pool,
               {"f.toml:6:10: verify: \"maybe\" is unknown: it must be one of none, optional, required"}},
         Wrong{"PROXY v2",
-              good_listener + "[[pool]]\nname = \"main\"\nproxy_protocol = \"v2\"\n"
+              good_listener + "[[pool]]\nname = \"main\"\nproxy_protocol = \"v1\"\n"
                               "[[pool.broker]]\nname = \"b\"\naddress = \"10.0.0.9:1\"\n",
-              {"f.toml:7:18: proxy_protocol: \"v2\" is not supported by this version: use one of none"}},
+              {"f.toml:7:18: proxy_protocol: \"v1\" is unknown: did you mean \"v2\"? It must be one of none, "
+               "v2"}},
+        Wrong{
+            "a proxy's network with bits to spare",
+            good_listener + "proxy_from = [\"10.0.0.1/8\"]\n" + good_pool,
+            {"f.toml:5:15: proxy_from: \"10.0.0.1/8\" is an address in a network, not a network: write it as "
+             "10.0.0.0/8"}},
+        Wrong{"brokers of a transparent pool would see the proxy",
+              good_listener + "proxy_from = [\"10.0.0.0/8\"]\n[[pool]]\nname = \"main\"\ntransparent = true\n"
+                              "[[pool.broker]]\nname = \"b1\"\naddress = \"10.92.0.11:1883\"\n",
+              {"f.toml:1:1: listener \"mqtt\" has proxy_from, and its pool \"main\" is transparent: brokers "
+               "would "
+               "see the proxies; tell them of the clients with proxy_protocol = \"v2\" instead"}},
         Wrong{"transparent is a switch",
               good_listener + "[[pool]]\nname = \"main\"\ntransparent = \"yes\"\n"
                               "[[pool.broker]]\nname = \"b\"\naddress = \"10.0.0.9:1\"\n",
@@ -287,11 +320,21 @@ INSTANTIATE_TEST_SUITE_P(
                               "[[pool.broker]]\nname = \"six\"\naddress = \"[2001:db8::9]:1\"\n",
               {"f.toml:13:11: broker address \"[2001:db8::9]:1\" of the transparent pool \"main\" is not of "
                "the IP version of listener \"mqtt\": make a pool for each IP version"}},
-        Wrong{"keys of certificates",
-              good_listener + "[[pool]]\nname = \"main\"\nkey = \"sni\"\n"
-                              "[[pool.broker]]\nname = \"b\"\naddress = \"10.0.0.9:1\"\n",
-              {"f.toml:7:7: key: \"sni\" is not supported by this version: use one of client_id, username, "
-               "source_ip"}},
+        Wrong{"an identity of nothing",
+              good_listener + "[listener.identity]\nusername = \"{cm}\"\n" + good_pool,
+              {"f.toml:6:12: username: \"{cm}\" has {cm}, which stands for nothing: write text, with any of "
+               "{cn}, "
+               "{sni}, {address}, {client_id}, {username} in it, and {{ or }} for a brace"}},
+        Wrong{"a certificate's name where there are no certificates",
+              good_listener + "[listener.identity]\nclient_id = \"{cn}\"\n" + good_pool,
+              {"f.toml:5:1: [listener.identity] of listener \"mqtt\" says {cn}, of which it hears nothing: "
+               "that is "
+               "for listeners behind a proxy that tells it (proxy_from)"}},
+        Wrong{"an identity where no CONNECT is read",
+              good_listener + "protocol = \"tcp\"\n[listener.identity]\nusername = \"x\"\n" + good_pool,
+              {"f.toml:6:1: [listener.identity] of listener \"mqtt\" has no effect: its protocol has no "
+               "CONNECT; "
+               "leave it out"}},
         Wrong{"active health checks",
               good_listener + "[[pool]]\nname = \"main\"\n[pool.health]\nprobe = \"icmp\"\n"
                               "interval = \"5s\"\n"
@@ -423,12 +466,13 @@ pool = "p"
 connect_timeout = "1s"
 connack_timeout = "2m"
 max_connect_size = "128KiB"
+proxy_from = ["10.0.0.0/8", "2001:db8::/32"]
 [[pool]]
 name = "p"
 strategy = "power_of_two"
 key = "source_ip"
 unknown_clients = "least_connections"
-proxy_protocol = "none"
+proxy_protocol = "v2"
 transparent = false
 stick_minimum = "1m"
 stick_maximum = "2d"
@@ -472,6 +516,9 @@ http = ""
     EXPECT_EQ(listener.connect_timeout, 1s);
     EXPECT_EQ(listener.connack_timeout, 2min);
     EXPECT_EQ(listener.max_connect_size, 128U * 1024);
+    ASSERT_EQ(listener.proxy_from.size(), 2U);
+    EXPECT_EQ(listener.proxy_from[1].text(), "2001:db8::/32");
+    EXPECT_TRUE(loaded.config.pools.at(0).proxy_protocol);
     EXPECT_EQ(listener.position.line, 18U);
     ASSERT_THAT(config.pools, SizeIs(1));
     const auto& pool = config.pools[0];

@@ -97,6 +97,24 @@ TEST_F(PoolsTest, adopted_flows_count_at_their_listeners_pool_and_are_remembered
         << "the stick table outlives the daemon this way";
 }
 
+TEST_F(PoolsTest, flows_of_a_listener_with_routes_belong_to_the_pool_that_has_their_broker) {
+    auto routed = config;
+    routed.listeners[0].routes.push_back(
+        {.sni = "b.example.org", .sources = {}, .pool = "third", .position = {}});
+    config::Pool third;
+    third.name = "third";
+    third.brokers.push_back({.name = "b9", .address = at("10.1.0.9:1883"), .position = {}});
+    routed.pools.push_back(third);
+    apply(routed);
+    const auto one = flow("10.9.0.1:1000", "10.0.0.1:1883", "10.1.0.9:1883");
+    adopt({one, flow("10.9.0.1:1001", "10.0.0.1:1883", "10.1.0.2:1883")});
+    EXPECT_EQ(connections("third", "b9"), 1u);
+    EXPECT_EQ(connections("main", "b2"), 1u);
+    EXPECT_EQ(pools.of_flow(one.listener, one.broker)->name(), "third");
+    pools.flow_ended(end_of(one));
+    EXPECT_EQ(connections("third", "b9"), 0u);
+}
+
 TEST_F(PoolsTest, end_of_a_flow_gives_back_its_connection_and_its_client) {
     const auto hash = pools.find("main")->hash_key("client");
     const auto one = flow("10.9.0.1:1000", "10.0.0.1:1883", "10.1.0.2:1883", hash);

@@ -179,6 +179,7 @@ TEST(RefusalOf, each_is_written_in_the_words_of_its_version) {
         {Refusal::unsupported_version, {0x20, 2, 0, 1}, {0x20, 3, 0, 0x84, 0}},
         {Refusal::client_id_rejected, {0x20, 2, 0, 2}, {0x20, 3, 0, 0x85, 0}},
         {Refusal::packet_too_large, {}, {0x20, 3, 0, 0x95, 0}},
+        {Refusal::not_authorized, {0x20, 2, 0, 5}, {0x20, 3, 0, 0x87, 0}},
     };
     for (const Row& row : rows) {
         EXPECT_EQ(write_refusal(row.refusal, Version::v31), row.three);

@@ -220,7 +220,17 @@ Gateway::Gateway(const std::vector<Endpoint>& brokers, const GatewayOptions& opt
     listener.connect_timeout = options.connect_timeout;
     listener.connack_timeout = options.connack_timeout;
     listener.max_connect_size = options.max_connect_size;
-    listener.pool = pool_;
+    listener.proxy_from = options.proxy_from;
+    if (options.pool_for_the_rest) listener.destination.pool = pool_;
+    for (const auto& [route, broker] : options.routes) {
+        balancer::PoolSpec routed;
+        routed.name = "routed";
+        routed.brokers.push_back({.name = "b1", .address = broker, .weight = 1});
+        auto& added = listener.routes.emplace_back(route);
+        added.destination.pool = std::make_shared<balancer::Pool>(routed, 7);
+    }
+    listener.identity = options.identity;
+    listener.destination.proxy_header = options.proxy_header;
     const auto opened = workers_->open(std::move(listener));
     if (!opened) throw std::runtime_error(opened.error().line());
     address_ = *opened;

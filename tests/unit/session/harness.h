@@ -121,6 +121,12 @@ struct GatewayOptions {
     std::chrono::milliseconds pause_patience{2000};
     std::chrono::milliseconds drain_grace{100};
     std::string address = "127.0.0.1:0";
+    std::vector<Network> proxy_from = {};
+    bool proxy_header = false;
+    Identity identity = {};
+    /// Routes, each to a pool of its own with this one broker.
+    std::vector<std::pair<Route, Endpoint>> routes = {};
+    bool pool_for_the_rest = true;
 };
 
 /// Limpet in mode relay with one listener and one pool.

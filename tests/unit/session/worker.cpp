@@ -112,7 +112,7 @@ TEST(opening_an_address_again, gives_new_clients_the_new_terms) {
     listener.name = "test";
     listener.address = gateway.address();
     listener.connect_timeout = std::chrono::milliseconds{50};
-    listener.pool = std::make_shared<balancer::Pool>(balancer::PoolSpec{}, 1);
+    listener.destination.pool = std::make_shared<balancer::Pool>(balancer::PoolSpec{}, 1);
     ASSERT_TRUE(gateway.workers().open(listener));
     std::vector<Socket> clients;
     EXPECT_TRUE(eventually([&] {
