@@ -178,10 +178,10 @@ def last_count(output):
 def fuzzers(arguments):
     """A short run of every fuzzer over its corpus and what it finds itself."""
     names = sorted(f"fuzz_{source.stem}" for source in (TOP / "tests/fuzz").glob("*.cpp"))
-    total = build("fuzz", *names)  # and not the rest of the tree with it
+    total = build("sanitize", *names)  # and not the rest of the tree with it
     if total.failed:
         return total
-    for program in (TOP / "build/fuzz/tests" / name for name in names):
+    for program in (TOP / "build/sanitize/tests" / name for name in names):
         with tempfile.TemporaryDirectory(prefix="limpet-corpus-") as fresh:
             corpus = TOP / "tests/fuzz/corpus" / program.name.removeprefix("fuzz_")
             seconds = 5 if arguments.quick else 20

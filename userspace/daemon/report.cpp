@@ -29,6 +29,17 @@ Json interface_json(const dataplane::InterfaceView& interface) {
             {"note", interface.note}};
 }
 
+/// Towards every broker: how many ports of each source address are in use, the grace of ended ones included.
+Json source_ports_json(const dataplane::Dataplane& dataplane) {
+    auto list = Json::array();
+    for (const auto& usage : dataplane.source_ports())
+        list.push_back({{"source", usage.source.text()},
+                        {"broker", usage.broker.text()},
+                        {"in_use", usage.in_use},
+                        {"limit", usage.limit}});
+    return list;
+}
+
 }  // namespace
 
 Result<Json> Runtime::status() {
@@ -58,6 +69,7 @@ Result<Json> Runtime::status() {
                   {"spliced_per_second", splice_rate_.per_second()}}},
                 {"hold_microseconds",
                  {{"count", hold.count}, {"p50", hold.p50}, {"p99", hold.p99}, {"p999", hold.p999}}},
+                {"source_ports", source_ports_json(*dataplane_)},
                 {"reasons", reasons_json()}};
 }
 
@@ -173,6 +185,10 @@ std::string Runtime::metrics() {
     text.sample({{"quantile", "0.5"}}, hold.p50);
     text.sample({{"quantile", "0.99"}}, hold.p99);
     text.sample({{"quantile", "0.999"}}, hold.p999);
+    text.family("limpet_source_ports_in_use", "gauge", "Source ports in use towards a broker.");
+    for (const auto& usage : dataplane_->source_ports())
+        text.sample({{"source", usage.source.text()}, {"broker", usage.broker.text()}},
+                    static_cast<double>(usage.in_use));
     text.family("limpet_reason_total", "counter", "Events by the reason's published name.");
     const auto counters = dataplane_->counters();
     for (std::size_t index = 1; index < counters.size(); ++index)

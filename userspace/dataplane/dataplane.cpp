@@ -393,6 +393,10 @@ Dataplane::HoldTimes Dataplane::hold_times() const {
     return times;
 }
 
+std::vector<SourcePorts::Usage> Dataplane::source_ports() const {
+    return state_->ports.usage();
+}
+
 void Dataplane::detach() {
     if (!state_->kernel) return;
     state_->kernel->janitor->stop();  // or it would attach again

@@ -19,6 +19,7 @@
 #include "base/reason.h"
 #include "base/result.h"
 #include "dataplane/broker_offers.h"
+#include "dataplane/source_ports.h"
 
 namespace limpet::dataplane {
 
@@ -158,6 +159,7 @@ class Dataplane {
         double p999 = 0;
     };
     [[nodiscard]] HoldTimes hold_times() const;
+    [[nodiscard]] std::vector<SourcePorts::Usage> source_ports() const;
 
     /// Detaches all programs, removes all pins, and the policy routing of transparent pools: on stop with
     /// --flush.

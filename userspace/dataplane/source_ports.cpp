@@ -70,4 +70,12 @@ std::size_t SourcePorts::in_use() const {
     return total;
 }
 
+std::vector<SourcePorts::Usage> SourcePorts::usage() const {
+    const std::lock_guard guard(mutex_);
+    std::vector<Usage> all;
+    for (const auto& [path, own] : paths_)
+        if (own.count != 0) all.push_back({path.source, path.broker, own.count, size()});
+    return all;
+}
+
 }  // namespace limpet::dataplane

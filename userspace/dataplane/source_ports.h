@@ -28,6 +28,16 @@ class SourcePorts {
     void adopt(const IpAddress& source, const Endpoint& broker, std::uint16_t port);
     [[nodiscard]] std::size_t in_use() const;
 
+    /// How far one source address has used up its ports towards one broker.
+    struct Usage {
+        IpAddress source;
+        Endpoint broker;
+        std::size_t in_use = 0;
+        std::size_t limit = 0;
+    };
+    /// Of every source address and broker with a port in use now, in no particular order.
+    [[nodiscard]] std::vector<Usage> usage() const;
+
   private:
     struct Path {
         IpAddress source;

@@ -68,3 +68,9 @@ def no_entry_left(lab, seconds=5):
     """Nothing of anybody stands in the maps, in no state (invariant I5): the grace of what was retired included."""
     wait_until(lambda: not any(entries(lab).values()), seconds, lambda: f"no entry is left in the maps: {entries(lab)}",
                step=0.1)
+
+
+def no_port_in_use(gateway, seconds=10):
+    """Every source port towards a broker was given back (the grace of its entry has to pass first)."""
+    wait_until(lambda: not gateway.status()["source_ports"], seconds,
+               lambda: f"no source port is in use: {gateway.status()['source_ports']}", step=0.1)

@@ -13,42 +13,7 @@ from limpet_lab.topology import broker_address, client_address, endpoint
 
 SPLICING = ("xdp", "tc")
 _ADDRESSES = 8
-_PORTS = 1000  # source ports towards each of the three brokers
-
-
-def _all_ports_serve(lab):
-    """As many connections as there are source ports, all at once: none was leaked. A port whose connect failed a moment
-    ago rests for a while and comes back; one that was leaked never does."""
-    for last in (False, False, True):
-        try:
-            return _all_ports_at_once(lab)
-        except LabError:
-            if last:
-                raise
-            checks.flows_end(lab.gateway, 20)
-            checks.only_listeners_left(lab.topology, 60)
-
-
-def _all_ports_at_once(lab):
-    listen = ",".join(endpoint(broker_address(lab.family, number), 1883) for number in (1, 2, 3))
-    brokers = load.Generator(lab, "broker", "flood", "broker", "--listen", listen, "--hold", 1)
-    brokers.result(10)
-    count = 3 * _PORTS
-    before = {name: lab.gateway.reason(name) for name in ("relay_no_source_port", "broker_connect_failed")}
-    everybody = load.Generator(lab, "clients", "flood", "client", "--connect", endpoint(lab.listener, 1883), "--count",
-                               count, "--at-once", count, "--bytes", 64, "--hold", 1, "--source",
-                               client_address(lab.family, 10))
-    try:
-        # One in a hundred may be missing: a port can rest for long after a kill under loss (docs: not explained yet).
-        wait_until(lambda: lab.gateway.connections("spliced") >= count * 99 // 100, 30, lambda: (
-            f"{count} connections use all source ports: {lab.gateway.status()['connections']}, "
-            f"{ {name: lab.gateway.reason(name) - was for name, was in before.items()} }"), step=0.1)
-        seen = everybody.finish(60)
-        if seen["whole"] != count or brokers.finish()["whole"] != count:
-            raise LabError(f"of {count} connections: {seen}")
-    finally:
-        everybody.kill()
-        brokers.kill()
+_PORTS = 1000  # source ports towards each of the three brokers: few, so that all are used many times
 
 
 @scenario(modes=SPLICING, alone=True, timeout=240, client_addresses=_ADDRESSES)
@@ -78,10 +43,7 @@ def a_hundred_thousand_handoffs_survive_every_kill(lab):
     checks.no_entry_left(lab, 5)
     checks.no_connection_counted(lab.gateway, 20)
     checks.only_listeners_left(lab.topology, 60)
-    _all_ports_serve(lab)
-    checks.flows_end(lab.gateway)
-    checks.no_entry_left(lab)
-    checks.only_listeners_left(lab.topology)
+    checks.no_port_in_use(lab.gateway)
 
 
 def _log_time(log, words):

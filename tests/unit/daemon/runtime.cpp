@@ -80,8 +80,8 @@ TEST_F(RuntimeTest, status_has_every_part_that_scripts_read) {
     EXPECT_TRUE(runtime->ready());
     EXPECT_EQ(status["mode"], "relay");
     EXPECT_EQ(status["pid"], getpid());
-    for (const auto* key :
-         {"version", "uptime_seconds", "note", "interfaces", "rates", "hold_microseconds", "reasons"})
+    for (const auto* key : {"version", "uptime_seconds", "note", "interfaces", "rates", "hold_microseconds",
+                            "source_ports", "reasons"})
         EXPECT_TRUE(status.contains(key)) << key;
     EXPECT_EQ(status["connections"], (Json{{"spliced", 0}, {"relayed", 0}, {"tls", 0}, {"pending", 0}}));
     EXPECT_EQ(status["listeners"][0], (Json{{"name", "mqtt"},

@@ -29,6 +29,12 @@ TEST(SourcePorts, hands_out_every_port_of_the_range_once_and_then_none) {
     EXPECT_EQ(*seen.rbegin(), 2099);
     EXPECT_FALSE(ports.take(source, broker)) << "an exhausted range gives nothing rather than a second use";
     EXPECT_EQ(ports.in_use(), 100U);
+    const auto usage = ports.usage();
+    ASSERT_EQ(usage.size(), 1U);
+    EXPECT_EQ(usage[0].source, source);
+    EXPECT_EQ(usage[0].broker, broker);
+    EXPECT_EQ(usage[0].in_use, 100U);
+    EXPECT_EQ(usage[0].limit, 100U);
 }
 
 TEST(SourcePorts, can_end_at_the_last_port_there_is) {
