@@ -9,6 +9,7 @@
 #include <algorithm>
 #include <array>
 #include <cerrno>
+#include <filesystem>
 #include <map>
 #include <optional>
 #include <utility>
@@ -57,6 +58,7 @@ std::vector<const toml::table*> several(Section& parent, std::string_view key, s
 void read_daemon(Section& section, Daemon& daemon) {
     section.number("workers", daemon.workers, bounds::workers);
     section.checked("socket", daemon.socket, check_socket_path);
+    section.checked("state_file", daemon.state_file, check_absolute_path);
     section.text("log_level", daemon.log_level, [](std::string_view word) -> Result<std::string> {
         const auto levels = log_level_names();
         if (std::find(levels.begin(), levels.end(), word) == levels.end())
@@ -198,6 +200,7 @@ Broker read_broker(Section& section) {
     section.checked("name", broker.name, check_name);
     section.text("address", broker.address, parse_broker_address);
     section.number("weight", broker.weight, bounds::weight);
+    section.number("max_connections", broker.max_connections, bounds::max_connections);
     return broker;
 }
 
@@ -214,6 +217,7 @@ Pool read_pool(Section& section) {
     section.choice("key", pool.key, key_names());
     section.choice("proxy_protocol", pool.proxy_protocol, Names<bool>(proxy_protocols));
     section.boolean("transparent", pool.transparent);
+    section.number("max_connections", pool.max_connections, bounds::max_connections);
     section.duration("stick_minimum", pool.stick_minimum, bounds::stick);
     section.duration("stick_maximum", pool.stick_maximum, bounds::stick);
     section.number("stick_capacity", pool.stick_capacity, bounds::stick_capacity);
@@ -331,6 +335,11 @@ std::vector<std::string> pools_of(const Listener& listener) {
     add(listener.pool);
     for (const auto& route : listener.routes) add(route.pool);
     return names;
+}
+
+std::string Daemon::state() const {
+    if (!state_file.empty()) return state_file;
+    return std::filesystem::path(socket).replace_extension(".sticks");
 }
 
 std::string Problem::line() const {

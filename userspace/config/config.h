@@ -40,6 +40,9 @@ struct Daemon {
     unsigned workers = 0;  ///< 0: one per core
     std::string socket = "/run/limpet/limpet.sock";
     std::string log_level = "info";  ///< trace | debug | info | warn | error
+    std::string state_file{};        ///< what pools remember; empty: beside the socket
+    /// Where that is.
+    [[nodiscard]] std::string state() const;
     bool operator==(const Daemon&) const = default;
 };
 
@@ -103,8 +106,9 @@ struct Listener {
 struct Broker {
     std::string name;
     Endpoint address;
-    std::uint32_t weight = 1;  ///< 0 to 65535
-    Position position;         ///< of the [[pool.broker]]
+    std::uint32_t weight = 1;           ///< 1 to 65535
+    std::uint32_t max_connections = 0;  ///< 0: no limit
+    Position position;                  ///< of the [[pool.broker]]
     Position name_position{};
     Position address_position{};
 };
@@ -118,8 +122,9 @@ struct Pool {
     std::chrono::seconds stick_maximum{7 * 86400};
     std::uint32_t stick_capacity = 2'000'000;
     std::chrono::milliseconds retry_down{2000};
-    bool transparent = false;     ///< brokers see the client's own address and port
-    bool proxy_protocol = false;  ///< brokers are told of the client in a PROXY v2 header
+    bool transparent = false;           ///< brokers see the client's own address and port
+    bool proxy_protocol = false;        ///< brokers are told of the client in a PROXY v2 header
+    std::uint32_t max_connections = 0;  ///< 0: no limit
     std::vector<Broker> brokers;
     Position position;  ///< of the [[pool]]
     Position name_position{};

@@ -29,7 +29,7 @@ struct Schema {
     Words keys;
 };
 inline constexpr std::array<std::string_view, 5> top_keys{"daemon", "dataplane", "listener", "pool", "admin"};
-inline constexpr std::array<std::string_view, 3> daemon_keys{"workers", "socket", "log_level"};
+inline constexpr std::array<std::string_view, 4> daemon_keys{"workers", "socket", "log_level", "state_file"};
 inline constexpr std::array<std::string_view, 12> dataplane_keys{
     "mode",         "interfaces",    "bpffs",        "max_flows",   "source_addresses", "source_ports",
     "hold_timeout", "handoff_tries", "idle_timeout", "probe_after", "closing_timeout",  "retire_grace"};
@@ -40,12 +40,13 @@ inline constexpr std::array<std::string_view, 3> route_keys{"sni", "source", "po
 inline constexpr std::array<std::string_view, 5> identity_keys{"username", "password", "client_id",
                                                                "require_client_id", "replace"};
 inline constexpr std::array<std::string_view, 4> tls_keys{"certificate", "key", "client_ca", "verify"};
-inline constexpr std::array<std::string_view, 12> pool_keys{
+inline constexpr std::array<std::string_view, 13> pool_keys{
     "name",           "strategy",    "key",           "unknown_clients",
     "proxy_protocol", "transparent", "stick_minimum", "stick_maximum",
-    "stick_capacity", "retry_down",  "health",        "broker"};
+    "stick_capacity", "retry_down",  "health",        "broker",
+    "max_connections"};
 inline constexpr std::array<std::string_view, 2> health_keys{"probe", "interval"};
-inline constexpr std::array<std::string_view, 3> broker_keys{"name", "address", "weight"};
+inline constexpr std::array<std::string_view, 4> broker_keys{"name", "address", "weight", "max_connections"};
 inline constexpr std::array<std::string_view, 1> admin_keys{"http"};
 
 inline constexpr Schema top_schema{"", top_keys};

@@ -215,11 +215,6 @@ class Validator {
         constexpr std::size_t most_brokers = 10'000;
         if (pool.brokers.size() > most_brokers)
             report(pool.position, shown + " has more than 10000 brokers: make two pools of it");
-        if (std::all_of(pool.brokers.begin(), pool.brokers.end(),
-                        [](const Broker& b) { return b.weight == 0; }))
-            report(pool.position, shown +
-                                      " gives every broker weight 0: no client could go anywhere; "
-                                      "give one of them a weight above 0");
         std::map<std::string, Position> names;
         std::map<Endpoint, Position> addresses;
         for (const auto& broker : pool.brokers) {

@@ -192,6 +192,26 @@ std::string size_text(std::uint64_t bytes) {
     return in_units(bytes, size_units);
 }
 
+Result<double> parse_rate(std::string_view text) {
+    constexpr std::array<std::pair<std::string_view, double>, 4> times{
+        {{"", 1}, {"/s", 1}, {"/m", 60}, {"/h", 3600}}};
+    if (const auto number = split_number(text))
+        for (const auto& [name, seconds] : times)
+            if (name == number->second) return static_cast<double>(number->first) / seconds;
+    return fail(quote(text) + " is not a rate",
+                "write a whole number and a time, such as \"200/s\", \"6/m\" or \"100/h\"");
+}
+
+Result<double> parse_share(std::string_view text) {
+    const bool percent = text.ends_with('%');
+    const auto digits = percent ? text.substr(0, text.size() - 1) : text;
+    double value = 0;
+    const auto [end, code] = std::from_chars(digits.data(), digits.data() + digits.size(), value);
+    if (code != std::errc{} || end != digits.data() + digits.size() || !(value >= 0 && value <= 1000))
+        return fail(quote(text) + " is not a share", "write it as 5% or 0.05");
+    return percent ? value / 100 : value;
+}
+
 Result<std::pair<std::uint16_t, std::uint16_t>> parse_port_range(std::string_view text) {
     const auto first = split_number(text);
     const auto second =

@@ -23,6 +23,10 @@ namespace limpet::config {
 /// "4096", "64KiB", "1MiB": bytes.
 [[nodiscard]] Result<std::uint64_t> parse_size(std::string_view text);
 [[nodiscard]] std::string size_text(std::uint64_t bytes);
+/// "200/s", "6/m", "100/h", and "200" for a second: how many in a second.
+[[nodiscard]] Result<double> parse_rate(std::string_view text);
+/// "5%", or "0.05".
+[[nodiscard]] Result<double> parse_share(std::string_view text);
 /// "10000-32767": both ends belong to it.
 [[nodiscard]] Result<std::pair<std::uint16_t, std::uint16_t>> parse_port_range(std::string_view text);
 
@@ -86,7 +90,8 @@ using std::chrono::seconds;
 inline constexpr Bounds<std::int64_t> workers{0, 256};  // a flow entry names its worker in one byte
 inline constexpr Bounds<std::int64_t> max_flows{1, 100'000'000};
 inline constexpr Bounds<std::int64_t> handoff_tries{1, 1000};
-inline constexpr Bounds<std::int64_t> weight{0, 65535};
+inline constexpr Bounds<std::int64_t> weight{1, 65535};
+inline constexpr Bounds<std::int64_t> max_connections{0, 100'000'000};
 inline constexpr Bounds<std::int64_t> stick_capacity{1, 100'000'000};
 inline constexpr Bounds<std::int64_t> max_connect_size{64, 16 * 1024 * 1024};
 inline constexpr Bounds<milliseconds> hold_timeout{milliseconds{50}, seconds{60}};

@@ -90,6 +90,7 @@ void compare_fixed(const config::Config& before, const config::Config& after,
     Lines daemon(refused, "daemon.");
     daemon.compare("workers", std::uint64_t{before.daemon.workers}, std::uint64_t{after.daemon.workers});
     daemon.compare("socket", before.daemon.socket, after.daemon.socket);
+    daemon.compare("state_file", before.daemon.state_file, after.daemon.state_file);
     const auto& old = before.dataplane;
     const auto& fresh = after.dataplane;
     Lines plane(refused, "dataplane.");
@@ -174,11 +175,15 @@ Difference compare(const config::Config& before, const config::Config& after) {
                 values.compare("transparent", old.transparent, fresh.transparent);
                 values.compare("proxy_protocol", std::string(old.proxy_protocol ? "v2" : "none"),
                                std::string(fresh.proxy_protocol ? "v2" : "none"));
+                values.compare("max_connections", std::uint64_t{old.max_connections},
+                               std::uint64_t{fresh.max_connections});
                 by_name(old.brokers, fresh.brokers, prefix + "broker ", lines,
                         [&](const config::Broker& was, const config::Broker& is, const std::string& broker) {
                             Lines of_broker(lines, broker);
                             of_broker.compare("address", was.address, is.address);
                             of_broker.compare("weight", std::uint64_t{was.weight}, std::uint64_t{is.weight});
+                            of_broker.compare("max_connections", std::uint64_t{was.max_connections},
+                                              std::uint64_t{is.max_connections});
                         });
             });
     return difference;

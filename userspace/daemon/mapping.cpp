@@ -125,8 +125,12 @@ balancer::PoolSpec pool_spec(const config::Pool& pool) {
     spec.stick_maximum = pool.stick_maximum;
     spec.stick_capacity = pool.stick_capacity;
     spec.retry_down = pool.retry_down;
+    spec.max_connections = pool.max_connections;
     for (const auto& broker : pool.brokers)
-        spec.brokers.push_back({.name = broker.name, .address = broker.address, .weight = broker.weight});
+        spec.brokers.push_back({.name = broker.name,
+                                .address = broker.address,
+                                .weight = broker.weight,
+                                .max_connections = broker.max_connections});
     return spec;
 }
 

@@ -7,6 +7,7 @@
 #include <spdlog/spdlog.h>
 
 #include <algorithm>
+#include <filesystem>
 
 #include "daemon/difference.h"
 #include "daemon/mapping.h"
@@ -37,16 +38,24 @@ Runtime::Runtime(config::Config config, std::string config_path, bool flush)
 Runtime::~Runtime() {
     ready_ = false;
     offers_.reset();
+    moves_.reset();
+    keeper_.reset();
     workers_.reset();
     dataplane_.reset();  // its thread reports flow ends to the pools
 }
 
 Result<void> Runtime::start() {
-    auto started = dataplane::Dataplane::start(dataplane_options(config_, flush_));
+    const auto saved = saved_sticks();
+    auto options = dataplane_options(config_, flush_);
+    options.hash_seed = saved.seed;
+    auto started = dataplane::Dataplane::start(std::move(options));
     if (!started) return std::unexpected(started.error());
     dataplane_ = std::move(*started);
     pools_ = std::make_unique<Pools>(dataplane_->hash_seed());
     pools_->apply(config_, prepare_pools(config_));
+    // Keys of another seed are those of nobody.
+    const auto restored = saved.seed == dataplane_->hash_seed() ? restore_sticks(*pools_, saved) : 0;
+    if (restored > 0) spdlog::info("{} clients of an earlier daemon are remembered", restored);
     dataplane_->on_flow_end([this](const dataplane::FlowEnd& end) { pools_->flow_ended(end); });
     pools_->adopt([this](const Pools::Visitor& visit) { dataplane_->for_each_flow(visit); });
     log_start();
@@ -62,9 +71,24 @@ Result<void> Runtime::start() {
     }
     for (const auto& listener : config_.listeners) log_listener(listener);
     offers_->start();
+    moves_ = std::make_unique<Moves>(*dataplane_, *workers_, *pools_);
+    if (!flush_)
+        keeper_ = std::make_unique<StickKeeper>(*pools_, config_.daemon.state(), dataplane_->hash_seed());
     ready_ = true;
     spdlog::info("ready: {} workers, data path {}", worker_count(config_),
                  dataplane::mode_name(dataplane_->mode()));
+    return {};
+}
+
+SavedSticks Runtime::saved_sticks() const {
+    if (flush_) {
+        std::error_code ignored;
+        std::filesystem::remove(config_.daemon.state(), ignored);
+        return {};
+    }
+    auto saved = read_sticks(config_.daemon.state());
+    if (saved) return std::move(*saved);
+    spdlog::warn("what pools remembered is lost: {}", saved.error().line());
     return {};
 }
 
@@ -122,7 +146,10 @@ Result<admin::Json> Runtime::reload() {
         spdlog::error("reload refused, nothing was changed: {}", fmt::join(lines, "; "));
         return fail(fmt::format("{}", fmt::join(lines, "\n")));
     }
-    const auto difference = compare(file_, loaded.config);
+    // What operators changed since is undone, or is in the file by now; either shows.
+    auto before = file_;
+    before.pools = config_.pools;
+    const auto difference = compare(before, loaded.config);
     if (!difference.refused.empty()) {
         spdlog::error("reload refused, nothing was changed; these need a restart: {}",
                       fmt::join(difference.refused, "; "));
@@ -174,11 +201,16 @@ Result<void> Runtime::apply(const config::Config& fresh) {
 }
 
 void Runtime::stop() {
-    ready_ = false;
-    offers_.reset();
+    {
+        const std::lock_guard lock(mutex_);
+        ready_ = false;
+        offers_.reset();
+    }
+    if (moves_) moves_->stop();
     spdlog::info("stopping: {} spliced connections go on without the daemon{}", dataplane_->flow_count(),
                  flush_ ? " until the data path is removed now" : "");
     workers_->stop();
+    keeper_.reset();
     if (flush_) {
         dataplane_->detach();
         spdlog::info("data path removed");

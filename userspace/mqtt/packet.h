@@ -119,6 +119,10 @@ struct Frame {
 [[nodiscard]] std::vector<std::uint8_t> write_connect(const Connect& connect);
 [[nodiscard]] std::vector<std::uint8_t> write_connack(const Connack& connack, Version version);
 
+/// DISCONNECT of MQTT 5, from the server (MQTT-5.0 3.14); earlier versions have none.
+[[nodiscard]] std::vector<std::uint8_t> write_disconnect(std::uint8_t reason_code);
+inline constexpr std::uint8_t disconnect_use_another_server = 0x9C;
+
 /// Why Limpet itself refuses a client, in each version's own words.
 enum class Refusal {
     server_unavailable,   // 3.x code 3, 5: 0x88

@@ -38,6 +38,11 @@ Words words_of(Refusal refusal) {
 
 }  // namespace
 
+std::vector<std::uint8_t> write_disconnect(std::uint8_t reason_code) {
+    constexpr std::uint8_t disconnect = 0xE0;
+    return {disconnect, 1, reason_code};  // no properties (MQTT-5.0 3.14.2.2.1)
+}
+
 std::vector<std::uint8_t> write_refusal(Refusal refusal, Version version) {
     const auto [return_code, reason_code] = words_of(refusal);
     // Session present is 0 in every refusal (MQTT-3.2.2-4, MQTT-5.0 MQTT-3.2.2-6).

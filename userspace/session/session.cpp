@@ -158,8 +158,29 @@ Awaitable<void> Session::relay() {
             count(LIMPET_REASON_CLOSE_SHUTDOWN);
             co_return;
         }
+        if (evicted_ != LIMPET_REASON_NONE) {
+            co_await take_leave();
+            co_return;
+        }
         if (Clock::now() >= relay_until_) co_return;
     }
+}
+
+/// The client is told in words where its version has them (MQTT-5.0 3.14) and they would stand between two
+/// packets of the broker's. The broker sees a reset: whether the session and the will live on is its
+/// business.
+Awaitable<void> Session::take_leave() {
+    count(evicted_);
+    reset_on_close(broker_.native_handle());
+    const bool between =
+        to_client_.packets && to_client_.packets->between() && to_client_.idle() && !to_client_.ended;
+    if (between) {
+        const auto words = mqtt::write_disconnect(mqtt::disconnect_use_another_server);
+        const auto sent = ::send(client_.native_handle(), words.data(), words.size(), MSG_NOSIGNAL);
+        refused_in_words_ = sent == static_cast<ssize_t>(words.size());
+    }
+    if (!refused_in_words_) reset_on_close(client_.native_handle());
+    co_await linger();
 }
 
 bool Session::pump_both() {
@@ -257,6 +278,17 @@ Awaitable<void> Session::linger() {
 void Session::stop() {
     const auto self = shared_from_this();
     stopped_ = true;
+    signal_.raise();
+}
+
+bool Session::is_relayed_to(const balancer::Pool& other, balancer::BrokerId broker) const {
+    return relayed_ && !finished_ && verdict_ == Verdict::accepted && evicted_ == LIMPET_REASON_NONE &&
+           broker_id_ == broker && &pool() == &other;
+}
+
+void Session::evict(Reason reason) {
+    const auto self = shared_from_this();
+    evicted_ = reason;
     signal_.raise();
 }
 

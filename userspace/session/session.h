@@ -65,6 +65,13 @@ class Session
     /// The daemon stops: ends the story at its next step.
     void stop();
 
+    /// Relayed to this broker, for good.
+    [[nodiscard]] bool is_relayed_to(const balancer::Pool& pool, balancer::BrokerId broker) const;
+    /// Under which the pool remembers the client; 0: it does not.
+    [[nodiscard]] std::uint64_t client_hash() const { return client_hash_; }
+    /// Ends a relayed connection so that its client comes back and goes elsewhere.
+    void evict(Reason reason);
+
   private:
     /// What is needed until CONNACK and freed then.
     struct Handshake {
@@ -95,6 +102,7 @@ class Session
     [[nodiscard]] bool find_route();
     Awaitable<bool> reach_broker();
     Awaitable<void> relay();
+    Awaitable<void> take_leave();
     Awaitable<void> linger();
 
     // One broker; NONE when it answered CONNECT.
@@ -181,6 +189,7 @@ class Session
     bool no_room_ = false;
     bool refused_in_words_ = false;
     bool stopped_ = false;
+    Reason evicted_ = LIMPET_REASON_NONE;
     bool finished_ = false;
 };
 

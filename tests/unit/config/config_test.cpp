@@ -195,7 +195,13 @@ INSTANTIATE_TEST_SUITE_P(
               {"f.toml:5:20: max_connect_size: -1 is out of range: it must be from 64B to 16MiB"}},
         Wrong{"a weight out of range",
               rest + "weight = 65536\n",
-              {"f.toml:10:10: weight: 65536 is out of range: it must be from 0 to 65535"}}));
+              {"f.toml:10:10: weight: 65536 is out of range: it must be from 1 to 65535"}},
+        Wrong{"a weight of nothing",
+              rest + "weight = 0\n",
+              {"f.toml:10:10: weight: 0 is out of range: it must be from 1 to 65535"}},
+        Wrong{"a limit below nothing",
+              rest + "max_connections = -1\n",
+              {"f.toml:10:19: max_connections: -1 is out of range: it must be from 0 to 100000000"}}));
 
 Wrong listener_address(const std::string& why, const std::string& address, const std::string& message) {
     return {why,
@@ -375,11 +381,6 @@ INSTANTIATE_TEST_SUITE_P(
               {"f.toml:12:11: broker address \"10.91.0.1:1883\" is a listener of this configuration: "
                "connections "
                "would run in a circle"}},
-        Wrong{"all weights zero",
-              rest + "weight = 0\n",
-              {"f.toml:5:1: pool \"main\" gives every broker weight 0: no client could go anywhere; give one "
-               "of "
-               "them a weight above 0"}},
         Wrong{"memory upside down",
               good_listener + "[[pool]]\nname = \"main\"\nstick_minimum = \"2d\"\nstick_maximum = \"1d\"\n"
                               "[[pool.broker]]\nname = \"b\"\naddress = \"10.0.0.9:1\"\n",
@@ -478,10 +479,12 @@ stick_minimum = "1m"
 stick_maximum = "2d"
 stick_capacity = 10
 retry_down = "250ms"
+max_connections = 1000
 [[pool.broker]]
 name = "one"
 address = "127.0.0.1:1884"
-weight = 0
+weight = 3
+max_connections = 300
 [[pool.broker]]
 name = "two"
 address = "[2001:db8::2]:1884"
@@ -533,7 +536,10 @@ http = ""
     ASSERT_THAT(pool.brokers, SizeIs(2));
     EXPECT_EQ(pool.brokers[0].name, "one");
     EXPECT_EQ(pool.brokers[0].address.text(), "127.0.0.1:1884");
-    EXPECT_EQ(pool.brokers[0].weight, 0U);
+    EXPECT_EQ(pool.max_connections, 1000U);
+    EXPECT_EQ(pool.brokers[0].weight, 3U);
+    EXPECT_EQ(pool.brokers[0].max_connections, 300U);
+    EXPECT_EQ(pool.brokers[1].max_connections, 0U);
     EXPECT_EQ(pool.brokers[1].address.text(), "[2001:db8::2]:1884");
     EXPECT_EQ(pool.brokers[1].weight, 9U);
     EXPECT_EQ(config.admin.http, "");
