@@ -127,41 +127,43 @@ Result<Json> clear_sticks(Verbs& verbs, const Json& args) {
     return verbs.stick_clear(order);
 }
 
-constexpr Parameter limit{"limit", Kind::count, "at most so many, 0 for all"};
-constexpr Parameter pool{"pool", Kind::text, "the pool, where several have a broker of that name"};
-constexpr Parameter broker{"broker", Kind::text, "the broker's name", true};
-constexpr Parameter rate{"rate", Kind::number, "connections that are ended in a second; 0: none is ended"};
-constexpr Parameter deadline{"deadline", Kind::count, "seconds until all of them are ended"};
+constexpr Parameter limit_parameter{"limit", Kind::count, "at most so many, 0 for all"};
+constexpr Parameter pool_parameter{"pool", Kind::text, "the pool, where several have a broker of that name"};
+constexpr Parameter broker_parameter{"broker", Kind::text, "the broker's name", true};
+constexpr Parameter rate_parameter{"rate", Kind::number,
+                                   "connections that are ended in a second; 0: none is ended"};
+constexpr Parameter deadline_parameter{"deadline", Kind::count, "seconds until all of them are ended"};
 
 constexpr std::array client_or_broker{
     Parameter{"client_id", Kind::text, "only of this client; empty: clients without an id"},
     Parameter{"broker", Kind::text, "only to this broker"}};
-constexpr std::array flow_filters{client_or_broker[0], client_or_broker[1], limit};
-constexpr std::array kill_filters{client_or_broker[0], client_or_broker[1], limit,
+constexpr std::array flow_filters{client_or_broker[0], client_or_broker[1], limit_parameter};
+constexpr std::array kill_filters{client_or_broker[0], client_or_broker[1], limit_parameter,
                                   Parameter{"all", Kind::flag, "all of them, where no filter is given"}};
 constexpr std::array lookup_parameters{Parameter{"client_id", Kind::text, "the client id", true},
                                        Parameter{"pool", Kind::text, "in this pool"}};
-constexpr std::array one_broker{broker, pool};
+constexpr std::array one_broker{broker_parameter, pool_parameter};
 constexpr std::array add_parameters{
-    broker, Parameter{"address", Kind::text, "its address and port", true},
+    broker_parameter, Parameter{"address", Kind::text, "its address and port", true},
     Parameter{"pool", Kind::text, "the pool, where there are several"},
     Parameter{"weight", Kind::count, "its share against the others, 1 to 65535"},
     Parameter{"max_connections", Kind::count, "connections that it may have, 0: no limit"}};
-constexpr std::array weight_parameters{broker, pool,
+constexpr std::array weight_parameters{broker_parameter, pool_parameter,
                                        Parameter{"value", Kind::count, "the weight, 1 to 65535", true}};
-constexpr std::array maxconn_parameters{broker, pool,
+constexpr std::array maxconn_parameters{broker_parameter, pool_parameter,
                                         Parameter{"value", Kind::count, "connections, 0: no limit", true}};
-constexpr std::array drain_parameters{broker, pool, rate, deadline};
+constexpr std::array drain_parameters{broker_parameter, pool_parameter, rate_parameter, deadline_parameter};
 constexpr std::array rebalance_parameters{
     Parameter{"pool", Kind::text, "the pool; otherwise all of them"},
-    Parameter{"tolerance", Kind::number, "above the fair share, as a part of it: 0.05"}, rate, deadline};
+    Parameter{"tolerance", Kind::number, "above the fair share, as a part of it: 0.05"}, rate_parameter,
+    deadline_parameter};
 constexpr std::array cancel_parameters{
-    Parameter{"broker", Kind::text, "whose drain; without it: rebalancing"}, pool};
+    Parameter{"broker", Kind::text, "whose drain; without it: rebalancing"}, pool_parameter};
 
 constexpr std::array stick_filters{Parameter{"pool", Kind::text, "only of this pool"},
-                                   Parameter{"broker", Kind::text, "only of this broker"}, limit};
+                                   Parameter{"broker", Kind::text, "only of this broker"}, limit_parameter};
 constexpr std::array stick_set_parameters{
-    Parameter{"client_id", Kind::text, "the client id", true}, broker,
+    Parameter{"client_id", Kind::text, "the client id", true}, broker_parameter,
     Parameter{"pool", Kind::text, "the pool, where there are several"},
     Parameter{"ttl", Kind::count, "seconds; otherwise as long as the pool remembers anybody"}};
 constexpr std::array stick_clear_parameters{
@@ -169,7 +171,7 @@ constexpr std::array stick_clear_parameters{
     Parameter{"pool", Kind::text, "of this pool"},
     Parameter{"all", Kind::flag, "all of them, where nothing else is named"}};
 
-constexpr std::array table{
+constexpr std::array verbs_by_name{
     Verb{"status", "GET", "status", "what the daemon does right now", {}, plain<&Verbs::status>},
     Verb{"ready", "GET", "", "whether every listener accepts", {}, ready},
     Verb{"flows", "GET", "flows", "the connections that the kernel forwards", flow_filters,
@@ -246,7 +248,7 @@ std::string_view kind_sentence(Kind kind) {
 }
 
 std::span<const Verb> verb_table() {
-    return table;
+    return verbs_by_name;
 }
 
 Result<void> check_arguments(const Verb& verb, const Json& args) {

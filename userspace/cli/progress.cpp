@@ -13,16 +13,14 @@
 namespace limpet::cli {
 namespace {
 
-using admin::Json;
-
 constexpr std::chrono::seconds line_interval{2};
 
-double number(const Json& move, const char* name) {
+double number(const admin::Json& move, const char* name) {
     const auto found = move.find(name);
     return found != move.end() && found->is_number() ? found->get<double>() : 0;
 }
 
-std::string word(const Json& move, const char* name) {
+std::string word(const admin::Json& move, const char* name) {
     const auto found = move.find(name);
     return found != move.end() && found->is_string() ? visible(found->get<std::string>()) : std::string();
 }
@@ -32,7 +30,7 @@ std::string whole(double value) {
 }
 
 // "100/s, 1s left", or how it ended.
-std::string pace_text(const Json& move) {
+std::string pace_text(const admin::Json& move) {
     const auto state = word(move, "state");
     if (state != "running") return state + " after " + age_text(number(move, "elapsed_seconds"));
     const auto pace = number(move, "per_second");
@@ -43,7 +41,7 @@ std::string pace_text(const Json& move) {
     return text;
 }
 
-double part_of(const Json& move) {
+double part_of(const admin::Json& move) {
     const auto total = number(move, "total");
     if (word(move, "state") == "done" || total <= 0) return 1;
     return std::clamp(number(move, "ended") / total, 0.0, 1.0);
@@ -56,7 +54,7 @@ std::size_t terminal_width() {
 
 }  // namespace
 
-std::string progress_bar(const Json& move, std::size_t width) {
+std::string progress_bar(const admin::Json& move, std::size_t width) {
     const auto broker = word(move, "broker");
     const auto name = word(move, "kind") + " " + (broker.empty() ? word(move, "pool") : broker);
     const auto part = part_of(move);
@@ -70,7 +68,7 @@ std::string progress_bar(const Json& move, std::size_t width) {
     return name + "  [" + std::string(filled, '#') + std::string(length - filled, '.') + "]  " + counts;
 }
 
-std::string progress_line(const Json& move) {
+std::string progress_line(const admin::Json& move) {
     const auto broker = word(move, "broker");
     return word(move, "kind") + " of " + word(move, "pool") + (broker.empty() ? "" : "/" + broker) + ": " +
            whole(number(move, "ended")) + " of " + whole(number(move, "total")) + " ended, " +
@@ -80,12 +78,12 @@ std::string progress_line(const Json& move) {
 ProgressView::ProgressView(std::ostream& out)
     : out_(out), terminal_(&out == &std::cout && isatty(STDOUT_FILENO) == 1) {}
 
-bool ProgressView::over(const Json& moves) {
+bool ProgressView::over(const admin::Json& moves) {
     return std::none_of(moves.begin(), moves.end(),
-                        [](const Json& move) { return word(move, "state") == "running"; });
+                        [](const admin::Json& move) { return word(move, "state") == "running"; });
 }
 
-void ProgressView::show(const Json& moves) {
+void ProgressView::show(const admin::Json& moves) {
     if (terminal_) {
         for (; drawn_ > 0; --drawn_) out_ << "\x1b[1A\x1b[2K";
         const auto width = terminal_width() - 1;

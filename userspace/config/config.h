@@ -83,6 +83,44 @@ struct Route {
     Position pool_position{};
 };
 
+/// At most so many in a time, and as many at once.
+struct Rate {
+    std::uint32_t most = 0;  ///< 0: no limit
+    std::chrono::seconds time{1};
+    bool operator==(const Rate&) const = default;
+};
+
+enum class DenyReason {
+    bad_user_name_or_password,
+    not_authorized,
+    banned,
+    client_id_not_valid,
+    server_unavailable,
+    server_busy,
+    quota_exceeded,
+    connection_rate_exceeded,
+    use_another_server,
+};
+
+/// Decides on clients by what their CONNECT says. What is empty says nothing; the first rule that fits
+/// counts.
+struct Rule {
+    std::string name;
+    std::vector<std::string> listeners;
+    std::vector<Network> sources;
+    std::vector<std::string> client_ids;  ///< patterns with * and ?
+    std::vector<std::string> usernames;
+    std::vector<unsigned> versions;  ///< protocol levels: 3, 4, 5
+    std::optional<std::chrono::seconds> keep_alive_below;
+    std::optional<std::chrono::seconds> keep_alive_above;
+    bool deny = false;
+    DenyReason reason = DenyReason::not_authorized;
+    std::string pool;  ///< empty: where the listener leads
+    Position position;
+    Position listener_position{};
+    Position pool_position{};
+};
+
 struct Listener {
     std::string name;
     Endpoint address;
@@ -93,6 +131,11 @@ struct Listener {
     std::chrono::milliseconds connect_timeout{10000};
     std::chrono::milliseconds connack_timeout{10000};
     std::uint32_t max_connect_size = 64 * 1024;  ///< bytes
+    Rate connect_rate{};                         ///< of all clients together
+    Rate source_connect_rate{};                  ///< of one address
+    Rate client_connect_rate{};                  ///< of one client id; who comes more often is held off
+    std::chrono::seconds hold_off{60};           ///< so long
+    std::vector<Rule> rules{};                   ///< those of the configuration that are for it
     std::vector<Network> proxy_from;             ///< proxies that begin with a PROXY header
     Position position;                           ///< of the [[listener]]
     Position name_position{};                    ///< of the values, where the file has them
@@ -140,6 +183,7 @@ struct Config {
     Dataplane dataplane;
     std::vector<Listener> listeners;
     std::vector<Pool> pools;
+    std::vector<Rule> rules;
     Admin admin;
 };
 

@@ -12,6 +12,7 @@
 #include "daemon/drain.h"
 #include "daemon/mapping.h"
 #include "daemon/rebalance.h"
+#include "daemon/refuse.h"
 #include "daemon/runtime.h"
 
 namespace limpet::daemon {
@@ -25,10 +26,6 @@ constexpr double default_tolerance = 0.05;
 constexpr double slowest = 0.01;  // connections a second
 constexpr double fastest = 1'000'000;
 constexpr std::chrono::hours longest_deadline{24 * 30};
-
-std::unexpected<Error> refuse(int number, std::string what, std::string advice) {
-    return std::unexpected(Error{std::move(what), std::move(advice), number});
-}
 
 template <class Things>
 std::string names_of(const Things& things) {

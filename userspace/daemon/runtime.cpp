@@ -114,6 +114,13 @@ Runtime::Counter Runtime::accepted_counter(const std::string& listener) {
     return counter;
 }
 
+/// What is known of those who came outlives a reload.
+std::shared_ptr<session::ConnectLimits> Runtime::connect_limits(const std::string& listener) {
+    auto& limits = limits_[listener];
+    if (!limits) limits = std::make_shared<session::ConnectLimits>();
+    return limits;
+}
+
 /// All of them, or none that was not open before.
 Result<void> Runtime::open_listeners(const std::vector<config::Listener>& listeners,
                                      const std::vector<config::Pool>& terms,
@@ -122,6 +129,7 @@ Result<void> Runtime::open_listeners(const std::vector<config::Listener>& listen
     for (const auto& listener : listeners) {
         auto options = listener_of(listener, terms, pools);
         options.accepted = accepted_counter(listener.name);
+        options.limits = connect_limits(listener.name);
         options.maximum_segment = offers_->segment_of(listener.name);
         auto result = workers_->open(std::move(options));
         if (!result) {
@@ -192,6 +200,7 @@ Result<void> Runtime::apply(const config::Config& fresh) {
     }
     config_.listeners = fresh.listeners;
     config_.pools = fresh.pools;
+    config_.rules = fresh.rules;
     offers_->follow(config_);
     if (file_.daemon.log_level != fresh.daemon.log_level) {
         config_.daemon.log_level = fresh.daemon.log_level;

@@ -96,6 +96,7 @@ class Runtime : public admin::Verbs {
     Result<LiveBroker> live_broker(const admin::BrokerName& name);
     [[nodiscard]] std::map<std::string, PoolPointer> prepare_pools(const config::Config& config) const;
     [[nodiscard]] Counter accepted_counter(const std::string& listener);
+    [[nodiscard]] std::shared_ptr<session::ConnectLimits> connect_limits(const std::string& listener);
     void log_start() const;
     void announce_brokers();
     using FlowVisitor = std::function<void(const dataplane::FlowView& flow, const std::string& broker_name)>;
@@ -114,6 +115,7 @@ class Runtime : public admin::Verbs {
     config::Config config_;     // in force: the file's, and what flags said on top
     config::Config file_;       // as the file was read last; operators may have changed pools since
     std::map<std::string, Counter> accepted_;
+    std::map<std::string, std::shared_ptr<session::ConnectLimits>> limits_;
     Rate accept_rate_;
     Rate splice_rate_;
 

@@ -8,6 +8,7 @@
 #include <unordered_map>
 
 #include "config/values.h"
+#include "daemon/refuse.h"
 #include "daemon/runtime.h"
 
 namespace limpet::daemon {
@@ -19,15 +20,11 @@ using balancer::Pool;
 
 constexpr std::chrono::hours longest_ttl{24 * 3650};
 
-std::unexpected<Error> refuse(int number, std::string what, std::string advice) {
-    return std::unexpected(Error{std::move(what), std::move(advice), number});
-}
-
-double seconds(std::chrono::duration<double> time) {
+double in_seconds(std::chrono::duration<double> time) {
     return time.count();
 }
 
-std::unordered_map<BrokerId, std::string> names_of(const Pool& pool) {
+std::unordered_map<BrokerId, std::string> broker_names(const Pool& pool) {
     std::unordered_map<BrokerId, std::string> names;
     for (const auto& broker : pool.brokers()) names[broker.id] = broker.spec.name;
     return names;
@@ -55,12 +52,12 @@ Json stick_json(const std::string& pool, const std::string& broker, const Pool::
               {"lifetime_seconds", memory.lifetime.count()},
               {"expires_in_seconds", Json()}};
     if (!memory.connected)
-        json["expires_in_seconds"] = std::max(0.0, seconds(memory.since + memory.lifetime - now));
+        json["expires_in_seconds"] = std::max(0.0, in_seconds(memory.since + memory.lifetime - now));
     return json;
 }
 
 /// What is looked up stands for whatever the pool's key is.
-std::uint64_t key_of(const Pool& pool, const std::string& client_id) {
+std::uint64_t key_hash_of(const Pool& pool, const std::string& client_id) {
     balancer::Client client;
     client.client_id = client_id;
     client.username = client_id;
@@ -93,7 +90,7 @@ Result<Json> Runtime::stick_list(const admin::StickQuery& query) {
     auto list = Json::array();
     std::unordered_map<std::uint64_t, std::size_t> places;
     for (const auto& pool : *pools) {
-        const auto names = names_of(*pool);
+        const auto names = broker_names(*pool);
         std::optional<BrokerId> wanted;
         if (query.broker) {
             const auto broker = broker_named(*pool, *query.broker);
@@ -125,13 +122,13 @@ Result<Json> Runtime::stick_list(const admin::StickQuery& query) {
 Result<Json> Runtime::stick_show(const std::string& client_id, const std::optional<std::string>& pool_name) {
     const auto pool = one_pool(pool_name);
     if (!pool) return std::unexpected(pool.error());
-    const auto memory = (*pool)->memory(key_of(**pool, client_id));
+    const auto memory = (*pool)->memory(key_hash_of(**pool, client_id));
     if (!memory)
         return refuse(
             ENOENT,
             "pool " + config::quote((*pool)->name()) + " remembers no client " + config::quote(client_id),
             "limpet lookup says where it would go");
-    const auto names = names_of(**pool);
+    const auto names = broker_names(**pool);
     const auto name = names.find(memory->broker);
     auto json =
         stick_json((*pool)->name(), name == names.end() ? "" : name->second, *memory, balancer::Clock::now());
@@ -144,7 +141,7 @@ Result<Json> Runtime::stick_set(const admin::StickOrder& order) {
     if (!pool) return std::unexpected(pool.error());
     const auto broker = broker_named(**pool, order.broker);
     if (!broker) return std::unexpected(broker.error());
-    const auto key = key_of(**pool, order.client_id);
+    const auto key = key_hash_of(**pool, order.client_id);
     if (key == 0) return refuse(EINVAL, "the client id is empty", "clients without an id are not remembered");
     const auto ttl = order.ttl.value_or(std::chrono::seconds::max());
     if (ttl.count() < 1 || (order.ttl && ttl > longest_ttl))
@@ -167,7 +164,7 @@ Result<Json> Runtime::stick_clear(const admin::StickClearance& order) {
     std::size_t cleared = 0;
     for (const auto& pool : *pools) {
         if (order.client_id) {
-            cleared += pool->forget(key_of(*pool, *order.client_id)) ? 1 : 0;
+            if (pool->forget(key_hash_of(*pool, *order.client_id))) ++cleared;
             continue;
         }
         std::optional<BrokerId> broker;

@@ -134,7 +134,9 @@ enum class Refusal {
     unsupported_version,  // 3.x code 1, 5: 0x84
     client_id_rejected,   // 3.x code 2, 5: 0x85
     packet_too_large,     // 3.x: none (close), 5: 0x95
+    bad_user_name,        // 3.x code 4, 5: 0x86
     not_authorized,       // 3.x code 5, 5: 0x87
+    banned,               // 3.x code 5, 5: 0x8A
 };
 /// A whole CONNACK, or nothing where the version has no word for it and the connection is just closed.
 [[nodiscard]] std::vector<std::uint8_t> write_refusal(Refusal refusal, Version version);

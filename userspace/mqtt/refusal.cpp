@@ -30,8 +30,12 @@ Words words_of(Refusal refusal) {
             return {2, 0x85};
         case Refusal::packet_too_large:
             return {0, 0x95};
+        case Refusal::bad_user_name:
+            return {4, 0x86};
         case Refusal::not_authorized:
             return {5, 0x87};
+        case Refusal::banned:
+            return {5, 0x8A};
     }
     return {0, 0x80};
 }

@@ -77,9 +77,13 @@ Session::~Session() {
 Awaitable<void> Session::story() {
     handshake_->connect_deadline = Clock::now() + listener_->connect_timeout;
     bool going_on = co_await read_proxy_header();
+    // Decided at once, and said when it is known in whose words.
+    Reason over = LIMPET_REASON_NONE;
+    if (going_on)
+        over = listener_->limits->admit_source(listener_->rates, client_address().address, Clock::now());
     if (going_on && listener_->protocol == Protocol::mqtt) going_on = co_await read_connect() && identify();
     if (going_on && listener_->protocol == Protocol::tls_passthrough) going_on = co_await read_client_hello();
-    if (going_on) going_on = find_route() && co_await reach_broker();
+    if (going_on) going_on = admit(over) && find_route() && co_await reach_broker();
     if (going_on)
         co_await relay();
     else
@@ -171,7 +175,9 @@ Awaitable<void> Session::relay() {
 /// business.
 Awaitable<void> Session::take_leave() {
     count(evicted_);
+    boost::system::error_code ignored;
     reset_on_close(broker_.native_handle());
+    broker_.close(ignored);
     const bool between =
         to_client_.packets && to_client_.packets->between() && to_client_.idle() && !to_client_.ended;
     if (between) {

@@ -99,7 +99,9 @@ class Session
     Awaitable<bool> read_connect();
     Awaitable<bool> read_client_hello();
     [[nodiscard]] bool identify();
+    [[nodiscard]] bool admit(Reason over);
     [[nodiscard]] bool find_route();
+    [[nodiscard]] bool apply_rules();
     Awaitable<bool> reach_broker();
     Awaitable<void> relay();
     Awaitable<void> take_leave();

@@ -1,10 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """What operators do while clients are connected: drain, rebalance, add, remove, weigh, limit, reload."""
-import collections
 import time
 
-from limpet_lab import broker, checks, clients, load, mqtt
-from limpet_lab.process import LabError, wait_until
+from limpet_lab import checks, clients, load, mqtt
+from limpet_lab.process import LabError, run, wait_until
 from limpet_lab.scenario import scenario
 from limpet_lab.topology import broker_address, endpoint
 
@@ -225,3 +224,144 @@ def ten_reloads_in_a_row_change_nothing_for_clients(lab):
     for connection in held:
         clients.ping(connection)
     checks.all_spliced(lab, len(held))
+
+
+@scenario(families=(4,), modes=("tc", "relay"))
+def clients_that_come_too_often_are_refused_by_name(lab):
+    """A flapping id is held off while others are served; an address and the whole listener have their own rates."""
+    lab.start_brokers()
+    gateway = lab.start_gateway(listener={"client_connect_rate": "5/m", "hold_off": "1h"})
+    for _ in range(5):
+        lab.raw_session("flapping").close()
+    for version, code in ((mqtt.V311, 3), (mqtt.V5, 0x9F), (mqtt.V31, 3)):
+        _refused(lab, mqtt.connect("flapping", version=version), code)
+    if gateway.reason("close_client_rate") != 3 or "flapping" not in gateway.log():
+        raise LabError(f"counted: {gateway.status()['reasons']}")
+    clients.ping(lab.raw_session("calm"))
+    for key, reason, code in (("source_connect_rate", "close_source_rate", 0x9F),
+                              ("connect_rate", "close_listener_rate", 0x89)):
+        gateway.config_path.write_text(gateway.config(listener={key: "4/h"}))
+        gateway.command("reload")
+        served = [lab.raw_session(f"{key}-{number}") for number in range(4)]
+        _refused(lab, mqtt.connect("one-more", version=mqtt.V5), code)
+        if gateway.reason(reason) != 1:
+            raise LabError(f"counted: {gateway.status()['reasons']}")
+        for connection in served:
+            clients.ping(connection)
+
+
+def _refused(lab, connect, code):
+    """CONNACK with this code, and the end of the connection."""
+    connection = lab.raw()
+    connection.sendall(connect)
+    answer = mqtt.closed_within(connection, 8)
+    if not answer or answer[:1] != bytes([mqtt.CONNACK]) or answer[2:4] != bytes([0, code]):
+        raise LabError(f"heard {answer and answer.hex()}, not CONNACK {code:#x}")
+
+
+RULES = """
+[[rule]]
+name = "intruder"
+client_id = ["evil-*", "bad-?"]
+action = "deny"
+reason = "banned"
+
+[[rule]]
+name = "old"
+version = "3.1"
+action = "deny"
+
+[[rule]]
+name = "impatient"
+keep_alive_below = "10s"
+action = "deny"
+reason = "server_busy"
+
+[[rule]]
+name = "europe"
+listener = "mqtt4"
+username = "eu-*"
+source = "10.91.0.0/16"
+action = "allow"
+pool = "europe"
+
+[[pool]]
+name = "europe"
+[[pool.broker]]
+name = "e1"
+address = "10.92.0.13:1883"
+"""
+
+
+@scenario(families=(4,), modes=("tc", "relay"))
+def rules_deny_and_choose_a_pool_by_user_name(lab):
+    """Users eu-… go to a cluster of their own through the same address; who is denied hears why."""
+    lab.start_brokers()
+    gateway = lab.make_gateway(brokers=[1, 2])
+    gateway.config_path.write_text(gateway.config() + RULES)
+    gateway.start()
+    for number in range(10):
+        lab.raw_session(f"there-{number}", username=f"eu-{number}", password="x")
+        lab.raw_session(f"here-{number}", username=f"us-{number}", password="x")
+    checks.all_spliced(lab, 20)
+    for number in range(10):
+        if (home := lab.broker_of(f"there-{number}")) != "b3":
+            raise LabError(f"a user of Europe is at {home}")
+        if (home := lab.broker_of(f"here-{number}")) == "b3":
+            raise LabError("a user of elsewhere is in Europe")
+    counts = {each["name"]: each["connections"] for each in gateway.ask("brokers") if each["pool"] == "europe"}
+    if counts != {"e1": 10}:
+        raise LabError(f"Europe has {counts}")
+    if lab.mode != "relay" and len(gateway.flows("--broker", "e1")) != 10:
+        raise LabError("flows list does not know the broker that a rule led to")
+    _refused(lab, mqtt.connect("evil-7", username="eu-1", password="x"), 5)
+    _refused(lab, mqtt.connect("bad-1", version=mqtt.V5), 0x8A)
+    _refused(lab, mqtt.connect("anybody", version=mqtt.V31), 5)
+    _refused(lab, mqtt.connect("anybody", version=mqtt.V5, keepalive=9), 0x89)
+    clients.ping(lab.raw_session("bad-12"))
+    clients.ping(lab.raw_session("forever", keepalive=0))
+    if gateway.reason("close_denied") != 4 or "intruder" not in gateway.log():
+        raise LabError(f"counted: {gateway.status()['reasons']}")
+    lab.leave()
+    checks.flows_end(gateway)
+    if any(each["connections"] for each in gateway.ask("brokers")):
+        raise LabError(f"after everybody left: {gateway.ask('brokers')}")
+
+
+@scenario(families=(4,), modes=("tc", "relay"))
+def what_is_remembered_survives_the_daemon_and_the_pins(lab):
+    """Clients that are away when the daemon is killed, and when even its pins are gone as after a reboot, come back
+    to their brokers; `limpet stick` shows and changes where."""
+    lab.start()
+    gateway = lab.gateway
+    ids = [f"away-{number}" for number in range(30)]
+    for client_id in ids:
+        lab.raw_session(client_id, clean=False)
+    checks.all_spliced(lab, 30)
+    homes = {client_id: lab.broker_of(client_id) for client_id in ids}
+    lab.leave()
+    checks.flows_end(gateway)
+    target = next(name for name in ("b1", "b2", "b3") if name != homes[ids[0]])
+    homes[ids[0]] = gateway.ask("stick", "set", ids[0], target, *_pool(lab))["broker"]
+    time.sleep(1)  # what changed in the last 200 ms may be lost with a daemon that is killed
+    gateway.kill()
+    gateway.start()
+    _remembered(gateway, homes, lab.family)
+    gateway.stop()
+    run("ip", "netns", "exec", lab.topology.gateway, lab.binary, "detach", "--bpffs", lab.bpffs(), "--force")
+    gateway.start()
+    _remembered(gateway, homes, lab.family)
+    if len(gateway.ask("stick", "list", *_pool(lab))) != 30:
+        raise LabError("stick list does not show the thirty clients")
+    gateway.command("stick", "clear", ids[1], *_pool(lab))
+    if gateway.command("stick", "show", ids[1], *_pool(lab), check=False).returncode != 1:
+        raise LabError("a client that was cleared is still remembered")
+    if gateway.ask("stick", "clear", "--all", *_pool(lab)) != {"cleared": 29}:
+        raise LabError("not everybody was forgotten")
+
+
+def _remembered(gateway, homes, family):
+    for client_id, home in homes.items():
+        found = gateway.lookup(client_id, family)
+        if found["why"] != "remembered" or found["broker"] != home:
+            raise LabError(f"{client_id} was at {home}, lookup says {found}")
