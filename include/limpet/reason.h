@@ -101,7 +101,13 @@
     X(CLOSE_CLIENT_HELLO, "close_client_hello", "a TLS ClientHello that is broken or too large")            \
     X(CLOSE_NO_ROUTE, "close_no_route", "no route of the listener fits, and it has no pool")                \
     X(CLOSE_IDENTITY, "close_identity", "a client without what its identity is to be made of")              \
-    X(CLOSE_CLIENT_ID_NOT_OWN, "close_client_id_not_own", "a client id other than require_client_id wants")
+    X(CLOSE_CLIENT_ID_NOT_OWN, "close_client_id_not_own", "a client id other than require_client_id wants") \
+    X(CLOSE_POOL_FULL, "close_pool_full", "the pool has as many connections as it may have")                \
+    X(CLOSE_BROKERS_FULL, "close_brokers_full", "every broker that takes clients has its maximum")          \
+    X(CLOSE_LISTENER_RATE, "close_listener_rate", "more clients came to the listener than may in a time")   \
+    X(CLOSE_SOURCE_RATE, "close_source_rate", "more clients came from one address than may in a time")      \
+    X(CLOSE_CLIENT_RATE, "close_client_rate", "a client id came too often and is held off for a while")     \
+    X(CLOSE_DENIED, "close_denied", "an access rule denied the client")
 
 enum limpet_reason {
 #define LIMPET_REASON_ENTRY(identifier, name, sentence) LIMPET_REASON_##identifier,

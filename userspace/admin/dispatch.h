@@ -23,14 +23,19 @@ namespace limpet::admin {
 /// The answer that says why there is none.
 [[nodiscard]] std::string refusal_line(const Error& error);
 
+struct HttpQuestion {
+    std::string_view method = "GET";
+    std::string_view target;  ///< as it stands in the request line: path and query
+    std::string_view content_type{};
+    std::string_view body{};
+};
 struct HttpAnswer {
     unsigned status = 200;
     std::string content_type = "application/json";
     std::string body;
-    bool allow_header = false;  ///< 405: say which methods there are
+    std::string allow{};  ///< 405: the methods that there are
 };
-/// `target` as it stands in the request line: path and query.
-[[nodiscard]] HttpAnswer answer_http(Verbs& verbs, std::string_view method, std::string_view target);
+[[nodiscard]] HttpAnswer answer_http(Verbs& verbs, const HttpQuestion& question);
 [[nodiscard]] HttpAnswer http_refusal(unsigned status, const Error& error);
 
 }  // namespace limpet::admin

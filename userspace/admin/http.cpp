@@ -28,7 +28,7 @@ Response make_response(const HttpAnswer& answer, unsigned version, bool keep_ali
     response.set(http::field::content_type, answer.content_type);
     response.set(http::field::cache_control, "no-store");
     response.set("X-Content-Type-Options", "nosniff");
-    if (answer.allow_header) response.set(http::field::allow, "GET, HEAD");
+    if (!answer.allow.empty()) response.set(http::field::allow, answer.allow);
     response.keep_alive(keep_alive);
     response.body() = answer.body;
     response.prepare_payload();
@@ -40,7 +40,7 @@ std::optional<HttpAnswer> answer_error(const ErrorCode& error) {
     if (error == http::error::header_limit || error == http::error::buffer_overflow)
         return http_refusal(431, {"the request's header is too large", "send less", 0});
     if (error == http::error::body_limit)
-        return http_refusal(413, {"the request's body is too large", "send none", 0});
+        return http_refusal(413, {"the request's body is too large", "send less", 0});
     if (error == http::error::end_of_stream || error == http::error::partial_message) return std::nullopt;
     if (error.category() == make_error_code(http::error::bad_method).category())
         return http_refusal(400,
@@ -84,7 +84,8 @@ asio::awaitable<void> converse_http(HttpClient client, Verbs& verbs, Limits limi
         const auto& request = parser.get();
         const std::string method(request.method_string());
         const std::string target(request.target());
-        const auto answer = answer_http(verbs, method, target);
+        const std::string content_type(request[http::field::content_type]);
+        const auto answer = answer_http(verbs, {method, target, content_type, request.body()});
         const bool keep_alive = request.keep_alive();
         const bool head = request.method() == http::verb::head;
         auto response = make_response(answer, request.version(), keep_alive);

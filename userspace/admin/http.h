@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// The HTTP door: health, readiness, metrics and the reading half of the API.
+// The HTTP door: health, readiness, metrics and the API.
 #pragma once
 
 #include <boost/asio/ip/tcp.hpp>

@@ -22,7 +22,7 @@ struct Limits {
     std::chrono::milliseconds deadline{10000};
     std::size_t request_size = 64 * 1024;  ///< of a line on the control socket, bytes
     std::size_t header_size = 8 * 1024;    ///< of an HTTP request, bytes
-    std::size_t body_size = 4 * 1024;      ///< of an HTTP request (and ignored), bytes
+    std::size_t body_size = 4 * 1024;      ///< of an HTTP request, bytes
 };
 
 /// Serves `verbs` on one io_context that one thread runs. All calls come from that thread, or while nothing

@@ -18,6 +18,9 @@ constexpr std::size_t max_brokers = std::size_t{UINT16_MAX} + 1;
 // expire() lets others in between slices, so that nobody waits for the whole
 constexpr std::size_t expire_slice = 256;
 constexpr std::size_t expire_slices = 64;
+constexpr std::size_t visit_slice = 4096;
+// Keys whose memory changed, noted between two looks; beyond that everything is looked at.
+constexpr std::size_t most_changes = 200'000;
 
 /// Reads the clock when it is first asked, which is only where some broker has failed lately.
 class LazyNow {
@@ -73,6 +76,7 @@ struct Keys {
 struct Pick {
     Broker* broker = nullptr;
     Why why = Why::hashed;
+    bool takes_over = false;
 };
 
 }  // namespace
@@ -91,8 +95,20 @@ struct Pool::State {
     [[nodiscard]] Pick pick_among(const Candidates& candidates, const Keys& keys, bool move);
     [[nodiscard]] Candidates candidates(std::span<const BrokerId> tried, bool down, LazyNow& now);
     [[nodiscard]] Broker* remembered_broker(const StickTable::Stick& stick, std::span<const BrokerId> tried);
+    [[nodiscard]] bool full() const { return spec.max_connections != 0 && taken >= spec.max_connections; }
     [[nodiscard]] bool within_bound(const Broker& broker, std::span<const BrokerId> tried, LazyNow& now);
     [[nodiscard]] Choice choice_of(const Pick& pick) const;
+    /// How long memory outlives a connection: only sticky remembers beyond it.
+    [[nodiscard]] std::chrono::seconds kept(std::chrono::seconds lifetime) const {
+        if (spec.strategy != Strategy::sticky) return std::chrono::seconds::zero();
+        return std::clamp(lifetime, spec.stick_minimum, spec.stick_maximum);
+    }
+
+    void note_change(std::uint64_t hash) {
+        if (!tracking || overflowed) return;
+        overflowed = changes.size() >= most_changes;
+        if (!overflowed) changes.push_back(hash);
+    }
 
     // the set of brokers
     void take_over(PoolSpec pool_spec);
@@ -112,12 +128,16 @@ struct Pool::State {
 
     mutable std::mutex mutex;       // guards all that follows
     PoolSpec spec;                  // without brokers: those are in `specs`
+    std::uint64_t taken = 0;        // places: the connections of all brokers
     std::vector<Broker> brokers;    // by BrokerId
     std::vector<BrokerSpec> specs;  // by BrokerId
     std::vector<BrokerId> order;    // the live ones, as the specification lists them
     std::vector<Broker*> scratch;   // candidates of the choice that is being made
     Random random;
     StickTable sticks;
+    bool tracking = false;
+    bool overflowed = false;             // more changes than are noted
+    std::vector<std::uint64_t> changes;  // keys
 };
 
 // ---- choosing
@@ -141,6 +161,7 @@ Candidates Pool::State::candidates(std::span<const BrokerId> tried, bool down, L
     for (const BrokerId id : order) {
         Broker& broker = brokers[id];
         if (broker.draining || broker.weight == 0 || now.before(broker.retry_at) != down) continue;
+        if (broker.full()) continue;
         if (contains(tried, id)) continue;
         scratch.push_back(&broker);
         found.weight += broker.weight;
@@ -150,9 +171,11 @@ Candidates Pool::State::candidates(std::span<const BrokerId> tried, bool down, L
     return found;
 }
 
-/// The broker that a stick names, if it may take the client back. Weight 0 keeps no old client away.
+/// The broker that a stick names, if it may take the client back. Weight 0 keeps no old client away, and a
+/// limit no client that is still connected there: the broker ends its former connection.
 Broker* Pool::State::remembered_broker(const StickTable::Stick& stick, std::span<const BrokerId> tried) {
     Broker& broker = brokers[stick.broker];
+    if (!stick.connected && (broker.full() || full())) return nullptr;
     return broker.live && !broker.draining && !contains(tried, broker.id) ? &broker : nullptr;
 }
 
@@ -163,17 +186,20 @@ bool Pool::State::within_bound(const Broker& broker, std::span<const BrokerId> t
 Pick Pool::State::pick(const Keys& keys, std::span<const BrokerId> tried, bool move) {
     LazyNow now;
     Broker* home = nullptr;
-    if (const auto stick = keys.memory != 0 ? sticks.find(keys.memory) : std::nullopt) {
+    const auto stick = keys.memory != 0 ? sticks.find(keys.memory) : std::nullopt;
+    const bool takes_over = stick && stick->connected;
+    if (stick) {
         if (!move && stick->connected) return {&brokers[stick->broker], Why::remembered};
         if (spec.strategy == Strategy::sticky || (spec.strategy == Strategy::hash && stick->connected))
             home = remembered_broker(*stick, tried);
     }
     if (home && !now.before(home->retry_at)) {
         const bool one_client = spec.strategy == Strategy::sticky || !keys.shared;
-        if (one_client || within_bound(*home, tried, now)) return {home, Why::remembered};
+        if (one_client || within_bound(*home, tried, now)) return {home, Why::remembered, takes_over};
     }
+    if (full()) return {};
     if (const auto up = candidates(tried, false, now); !up.brokers.empty()) return pick_among(up, keys, move);
-    if (home) return {home, Why::last_resort};
+    if (home) return {home, Why::last_resort, takes_over};
     const auto down = candidates(tried, true, now);
     if (down.brokers.empty()) return {};
     return {pick_among(down, keys, move).broker, Why::last_resort};
@@ -204,7 +230,7 @@ Pick Pool::State::pick_among(const Candidates& among, const Keys& keys, bool mov
 
 Choice Pool::State::choice_of(const Pick& pick) const {
     const BrokerSpec& chosen = specs[pick.broker->id];
-    return {pick.broker->id, chosen.name, chosen.address, pick.why};
+    return {pick.broker->id, chosen.name, chosen.address, pick.why, pick.takes_over};
 }
 
 std::optional<Choice> Pool::choose(const Client& client, std::span<const BrokerId> tried) {
@@ -222,6 +248,29 @@ std::optional<Choice> Pool::lookup(const Client& client) const {
     const Pick pick = state_->pick(keys, {}, false);
     if (!pick.broker) return std::nullopt;
     return state_->choice_of(pick);
+}
+
+std::optional<Choice> Pool::placement(const Client& client) const {
+    std::string buffer;
+    const auto text = key_view(state_->key.load(std::memory_order_relaxed), client, buffer);
+    if (text.empty()) return std::nullopt;
+    const auto key = placement_hash(text);
+    const std::lock_guard lock(state_->mutex);
+    LazyNow now;
+    const auto among = state_->candidates({}, false, now);
+    if (among.brokers.empty()) return std::nullopt;
+    const auto placed = place(among, key, state_->spec.bounded_load);
+    return state_->choice_of({&placed.broker, placed.overflow ? Why::hashed_overflow : Why::hashed});
+}
+
+Fullness Pool::fullness() const {
+    const std::lock_guard lock(state_->mutex);
+    if (state_->full()) return Fullness::pool;
+    const auto would_take = [&](BrokerId id) {
+        const Broker& broker = state_->brokers[id];
+        return broker.full() && !broker.draining && broker.weight > 0;
+    };
+    return std::ranges::any_of(state_->order, would_take) ? Fullness::brokers : Fullness::none;
 }
 
 // ---- the set of brokers
@@ -260,6 +309,7 @@ void Pool::State::match_brokers() {
         }
         weights_changed |= !stays || broker.weight != weight;
         broker.weight = weight;
+        broker.most = wanted.max_connections;
         broker.live = true;
         by_name.emplace(wanted.name, *id);
         specs[*id] = std::move(wanted);
@@ -327,14 +377,30 @@ std::optional<BrokerId> Pool::find(const Endpoint& address) const {
 
 // ---- what is reported of connections and brokers
 
+bool Pool::take_place(const Choice& choice) {
+    const std::lock_guard lock(state_->mutex);
+    Broker* broker = state_->known(choice.id);
+    if (!broker) return true;
+    if (!choice.takes_over && (broker->full() || state_->full())) return false;
+    ++broker->connections;
+    ++state_->taken;
+    return true;
+}
+
 void Pool::begin_connection(BrokerId id) {
     const std::lock_guard lock(state_->mutex);
-    if (Broker* broker = state_->known(id)) ++broker->connections;
+    Broker* broker = state_->known(id);
+    if (!broker) return;
+    ++broker->connections;
+    ++state_->taken;
 }
 
 void Pool::end_connection(BrokerId id) {
     const std::lock_guard lock(state_->mutex);
-    if (Broker* broker = state_->known(id); broker && broker->connections > 0) --broker->connections;
+    Broker* broker = state_->known(id);
+    if (!broker || broker->connections == 0) return;
+    --broker->connections;
+    --state_->taken;
 }
 
 void Pool::report_failure(BrokerId id, Clock::time_point now) {
@@ -355,21 +421,91 @@ void Pool::set_draining(BrokerId id, bool draining) {
     if (Broker* broker = state_->known(id)) broker->draining = draining;
 }
 
-void Pool::remember(std::uint64_t key_hash, BrokerId id) {
+void Pool::remember(std::uint64_t key_hash, BrokerId id, std::chrono::seconds lifetime) {
     if (key_hash == 0) return;
     const std::lock_guard lock(state_->mutex);
-    if (state_->known(id)) state_->sticks.connect(key_hash, id);
+    if (!state_->known(id)) return;
+    state_->sticks.connect(key_hash, id, state_->kept(lifetime));
+    state_->note_change(key_hash);
+}
+
+bool Pool::move(std::uint64_t key_hash, BrokerId id) {
+    if (key_hash == 0) return false;
+    const std::lock_guard lock(state_->mutex);
+    if (!state_->known(id) || !state_->sticks.move(key_hash, id)) return false;
+    state_->note_change(key_hash);
+    return true;
+}
+
+std::optional<Pool::Memory> Pool::memory(std::uint64_t key_hash) const {
+    if (key_hash == 0) return std::nullopt;
+    const std::lock_guard lock(state_->mutex);
+    const auto stick = state_->sticks.find(key_hash);
+    if (!stick) return std::nullopt;
+    return Memory{key_hash, stick->broker, stick->connected, stick->lifetime, stick->since};
+}
+
+bool Pool::visit_memories(std::size_t& position, const std::function<void(const Memory&)>& visitor) const {
+    const std::lock_guard lock(state_->mutex);
+    return state_->sticks.visit(
+        position, visit_slice, [&](std::uint64_t key, const StickTable::Stick& stick) {
+            visitor({key, stick.broker, stick.connected, stick.lifetime, stick.since});
+        });
+}
+
+void Pool::restore(std::span<const Memory> memories) {
+    const std::lock_guard lock(state_->mutex);
+    for (const auto& memory : memories)
+        if (memory.key_hash != 0 && state_->known(memory.broker))
+            state_->sticks.restore(memory.key_hash, {memory.broker, false, memory.lifetime, memory.since});
+}
+
+void Pool::set_memory(std::uint64_t key_hash, BrokerId id, std::chrono::seconds lifetime,
+                      Clock::time_point now) {
+    if (key_hash == 0) return;
+    const std::lock_guard lock(state_->mutex);
+    if (!state_->known(id)) return;
+    state_->sticks.forget(key_hash);
+    state_->sticks.restore(key_hash, {id, false, lifetime, now});
+    state_->note_change(key_hash);
+}
+
+bool Pool::forget(std::uint64_t key_hash) {
+    if (key_hash == 0) return false;
+    const std::lock_guard lock(state_->mutex);
+    if (!state_->sticks.forget(key_hash)) return false;
+    state_->note_change(key_hash);
+    return true;
+}
+
+std::size_t Pool::forget_all(std::optional<BrokerId> id) {
+    const std::lock_guard lock(state_->mutex);
+    const auto before = state_->sticks.size();
+    if (id)
+        state_->sticks.forget_broker(*id);
+    else
+        for (const Broker& broker : state_->brokers) state_->sticks.forget_broker(broker.id);
+    state_->overflowed = state_->tracking;
+    return before - state_->sticks.size();
+}
+
+void Pool::track_changes() {
+    const std::lock_guard lock(state_->mutex);
+    state_->tracking = true;
+}
+
+std::optional<std::vector<std::uint64_t>> Pool::take_changes() {
+    const std::lock_guard lock(state_->mutex);
+    auto changes = std::exchange(state_->changes, {});
+    if (std::exchange(state_->overflowed, false)) return std::nullopt;
+    return changes;
 }
 
 void Pool::release(std::uint64_t key_hash, std::chrono::seconds lifetime, Clock::time_point now) {
     if (key_hash == 0) return;
     const std::lock_guard lock(state_->mutex);
-    const PoolSpec& spec = state_->spec;
-    // only sticky remembers beyond the connection
-    const auto kept = spec.strategy == Strategy::sticky
-                          ? std::clamp(lifetime, spec.stick_minimum, spec.stick_maximum)
-                          : std::chrono::seconds::zero();
-    state_->sticks.disconnect(key_hash, kept, now);
+    state_->sticks.disconnect(key_hash, state_->kept(lifetime), now);
+    state_->note_change(key_hash);
 }
 
 std::size_t Pool::expire(Clock::time_point now) {

@@ -4,6 +4,7 @@
 
 #include <chrono>
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <optional>
 #include <span>
@@ -40,7 +41,8 @@ enum class BrokerState {
 struct BrokerSpec {
     std::string name;
     Endpoint address;
-    std::uint32_t weight = 1;  ///< 0: no new clients
+    std::uint32_t weight = 1;           ///< 0: no new clients
+    std::uint32_t max_connections = 0;  ///< 0: no limit
 
     bool operator==(const BrokerSpec&) const = default;
 };
@@ -56,6 +58,7 @@ struct PoolSpec {
     std::chrono::seconds stick_maximum{7 * 86400};  ///< memory of a client whose session never expires
     std::size_t stick_capacity = 2'000'000;         ///< ids; when full the one disconnected longest ago goes
     std::chrono::milliseconds retry_down{2000};     ///< how long a broker that failed is avoided
+    std::uint64_t max_connections = 0;              ///< of all brokers together; 0: no limit
     std::vector<BrokerSpec> brokers;
 };
 
@@ -88,6 +91,14 @@ struct Choice {
     std::string name;
     Endpoint address;
     Why why = Why::hashed;
+    bool takes_over = false;  ///< of a connection that the key has there: no limit is in its way
+};
+
+/// Why nobody can be chosen.
+enum class Fullness {
+    none,
+    pool,     ///< the pool has as many connections as it may have
+    brokers,  ///< every broker that takes clients has
 };
 
 /// One broker, as shown to people.
@@ -123,21 +134,60 @@ class Pool {
     /// no new clients), or else what choose() would answer now; moves no round robin, random or bounded-load
     /// state.
     [[nodiscard]] std::optional<Choice> lookup(const Client& client) const;
+    /// Where `hash` would place the client if nothing was remembered; nothing where it has no key.
+    [[nodiscard]] std::optional<Choice> placement(const Client& client) const;
+    /// After choose() found nobody: whether limits are why.
+    [[nodiscard]] Fullness fullness() const;
 
     /// A connection to the broker begins and ends; the counts drive least connections and bounded load. Call
     /// begin as soon as it was chosen (before connecting), so that a storm is spread by what is under way.
     void begin_connection(BrokerId id);
+    /// The same, within the limits. False: the last place was taken since the choice was made, and nothing
+    /// was counted; choose again.
+    [[nodiscard]] bool take_place(const Choice& choice);
     void end_connection(BrokerId id);
 
     /// The broker accepted the client: sticky remembers it, for ever while connected. `key_hash` is
     /// hash_key() of the client's key text (the id assigned in CONNACK, where the server chose it).
-    void remember(std::uint64_t key_hash, BrokerId id);
+    /// `lifetime`: as in release(), for whoever finds what was remembered after a daemon that was killed.
+    void remember(std::uint64_t key_hash, BrokerId id,
+                  std::chrono::seconds lifetime = std::chrono::seconds::max());
+    /// The client's memory is of this broker from now on, whatever broker it is connected to. False: nothing
+    /// is remembered of it.
+    bool move(std::uint64_t key_hash, BrokerId id);
     /// The client's connection ended: the memory now expires after `lifetime`, clamped to the pool's minimum
     /// and maximum (seconds::max(): the session never expires). Other connections of the same key keep it.
     void release(std::uint64_t key_hash, std::chrono::seconds lifetime, Clock::time_point now);
     /// Forgets what has expired, a bounded piece of work per call; returns how many.
     std::size_t expire(Clock::time_point now);
     [[nodiscard]] std::size_t remembered() const;
+
+    // What is remembered, for people and for whoever saves it.
+    struct Memory {
+        std::uint64_t key_hash = 0;
+        BrokerId broker = 0;
+        bool connected = false;
+        std::chrono::seconds lifetime{0};  ///< beyond the connection
+        Clock::time_point since{};         ///< when it disconnected
+    };
+    [[nodiscard]] std::optional<Memory> memory(std::uint64_t key_hash) const;
+    /// Visits a piece from `position` on, which begins with 0 and is moved; false when it was the last. The
+    /// pool is locked meanwhile.
+    bool visit_memories(std::size_t& position, const std::function<void(const Memory&)>& visitor) const;
+    /// What an earlier daemon remembered, in the order of disconnecting; whoever is known already stays.
+    void restore(std::span<const Memory> memories);
+    /// A client that is not connected goes to this broker when it comes, as if it had disconnected now.
+    void set_memory(std::uint64_t key_hash, BrokerId id, std::chrono::seconds lifetime,
+                    Clock::time_point now);
+    /// False: nothing was remembered.
+    bool forget(std::uint64_t key_hash);
+    /// Everybody who is not connected, of one broker or of all; returns how many.
+    std::size_t forget_all(std::optional<BrokerId> id);
+    /// From now on it is noted whose memory changes.
+    void track_changes();
+    /// Who that was since the last call, some of them more than once; nothing where there were too many to
+    /// note: look at all.
+    [[nodiscard]] std::optional<std::vector<std::uint64_t>> take_changes();
     /// Whether a connection of this key lives now.
     [[nodiscard]] bool connected(std::uint64_t key_hash) const;
 

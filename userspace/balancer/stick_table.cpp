@@ -8,11 +8,17 @@ namespace limpet::balancer {
 namespace {
 
 constexpr std::uint32_t first_slots = 8;
-constexpr std::uint64_t max_milliseconds = (std::uint64_t{1} << 40) - 1;  // 34 years of uptime
+constexpr std::uint64_t max_milliseconds = (std::uint64_t{1} << 40) - 1;  // 34 years
+// Times before the steady clock's epoch, which is the machine's start: what was known before a reboot.
+constexpr std::chrono::milliseconds before_epoch = std::chrono::hours{24 * 3660};
 
 std::uint64_t to_milliseconds(Clock::time_point time) {
-    const auto count = std::chrono::floor<std::chrono::milliseconds>(time.time_since_epoch()).count();
-    return count <= 0 ? 0 : std::min(static_cast<std::uint64_t>(count), max_milliseconds);
+    const auto since = std::chrono::floor<std::chrono::milliseconds>(time.time_since_epoch()) + before_epoch;
+    return since.count() <= 0 ? 0 : std::min(static_cast<std::uint64_t>(since.count()), max_milliseconds);
+}
+
+Clock::time_point to_time(std::uint64_t milliseconds) {
+    return Clock::time_point{} + std::chrono::milliseconds{milliseconds} - before_epoch;
 }
 
 std::uint32_t to_seconds(std::chrono::seconds lifetime) {
@@ -82,7 +88,7 @@ StickTable::Number StickTable::take_entry() {
     return fresh_++;
 }
 
-bool StickTable::insert(std::uint64_t key, BrokerId broker) {
+bool StickTable::insert(std::uint64_t key, BrokerId broker, std::uint32_t lifetime) {
     if (size_ >= capacity_ && !evict()) return false;
     Part& part = parts_[key >> (64 - part_bits)];
     // three quarters full at most: behind that the runs of linear probing grow fast
@@ -93,7 +99,7 @@ bool StickTable::insert(std::uint64_t key, BrokerId broker) {
     part.slots[place.slot] = piece | (number + 1);
     ++part.used;
     ++size_;
-    entry(number) = {key, none, 1, 0, broker, connected_lane, 0};
+    entry(number) = {key, lifetime, 1, 0, broker, connected_lane, 0};
     count_broker(broker, +1);
     return true;
 }
@@ -115,6 +121,7 @@ void StickTable::erase(const Place& place) {
     Entry& gone = entry(place.number);
     if (gone.lane != connected_lane) leave_lane(place.number);
     count_broker(gone.broker, -1);
+    gone.key = 0;
     gone.next = free_;
     free_ = place.number;
 }
@@ -186,13 +193,42 @@ bool StickTable::evict() {
 std::optional<StickTable::Stick> StickTable::find(std::uint64_t key) const {
     const Place place = locate(key);
     if (place.number == none) return std::nullopt;
-    const Entry& stick = entry(place.number);
-    return Stick{stick.broker, stick.lane == connected_lane};
+    return stick_of(entry(place.number));
 }
 
-bool StickTable::connect(std::uint64_t key, BrokerId broker) {
+StickTable::Stick StickTable::stick_of(const Entry& stick) const {
+    if (stick.lane == connected_lane) return {stick.broker, true, std::chrono::seconds{stick.previous}};
+    const auto since = (std::uint64_t{stick.since_high} << 32) | stick.since_low;
+    return {stick.broker, false, std::chrono::seconds{lanes_[stick.lane].lifetime}, to_time(since)};
+}
+
+bool StickTable::visit(std::size_t& position, std::size_t budget,
+                       const std::function<void(std::uint64_t key, const Stick& stick)>& visitor) const {
+    const auto end = std::min<std::size_t>(fresh_, position + budget);
+    for (; position < end; ++position) {
+        const Entry& stick = entry(static_cast<Number>(position));
+        if (stick.key != 0) visitor(stick.key, stick_of(stick));
+    }
+    return position < fresh_;
+}
+
+void StickTable::restore(std::uint64_t key, const Stick& stick) {
+    const auto seconds = std::min(to_seconds(stick.lifetime), longest_);
+    if (seconds == 0 || locate(key).number != none || !insert(key, stick.broker, seconds)) return;
+    enter_lane(locate(key).number, lane_for(seconds), to_milliseconds(stick.since));
+}
+
+bool StickTable::forget(std::uint64_t key) {
     const Place place = locate(key);
-    if (place.number == none) return insert(key, broker);
+    if (place.number == none) return false;
+    erase(place);
+    return true;
+}
+
+bool StickTable::connect(std::uint64_t key, BrokerId broker, std::chrono::seconds lifetime) {
+    const auto seconds = std::min(to_seconds(lifetime), longest_);
+    const Place place = locate(key);
+    if (place.number == none) return insert(key, broker, seconds);
     Entry& stick = entry(place.number);
     if (stick.lane == connected_lane) {
         ++stick.next;
@@ -200,11 +236,22 @@ bool StickTable::connect(std::uint64_t key, BrokerId broker) {
         leave_lane(place.number);
         stick.next = 1;
     }
-    if (stick.broker != broker) {
-        count_broker(stick.broker, -1);
-        count_broker(broker, +1);
-        stick.broker = broker;
-    }
+    stick.previous = seconds;
+    change_broker(stick, broker);
+    return true;
+}
+
+void StickTable::change_broker(Entry& stick, BrokerId broker) {
+    if (stick.broker == broker) return;
+    count_broker(stick.broker, -1);
+    count_broker(broker, +1);
+    stick.broker = broker;
+}
+
+bool StickTable::move(std::uint64_t key, BrokerId broker) {
+    const Place place = locate(key);
+    if (place.number == none) return false;
+    change_broker(entry(place.number), broker);
     return true;
 }
 

@@ -6,6 +6,7 @@
 #include <chrono>
 #include <cstddef>
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <optional>
 #include <vector>
@@ -28,6 +29,8 @@ class StickTable {
     struct Stick {
         BrokerId broker = 0;
         bool connected = false;
+        std::chrono::seconds lifetime{0};  ///< beyond the connection
+        Clock::time_point since{};         ///< when it disconnected
     };
 
     /// No lifetime is taken for more than `longest`.
@@ -35,8 +38,20 @@ class StickTable {
 
     [[nodiscard]] std::optional<Stick> find(std::uint64_t key) const;
     /// One more connection of this key, and it is at `broker`. False where the table is full of connected
-    /// keys.
-    bool connect(std::uint64_t key, BrokerId broker);
+    /// keys. `lifetime` is what it would have if nobody were there to see it disconnect.
+    bool connect(std::uint64_t key, BrokerId broker,
+                 std::chrono::seconds lifetime = std::chrono::seconds::max());
+    /// What an earlier daemon knew of a key that has disconnected; nothing where this one knows more. They
+    /// must come in the order of their disconnecting.
+    void restore(std::uint64_t key, const Stick& stick);
+    /// False: nothing was known.
+    bool forget(std::uint64_t key);
+    /// Visits what is known, at most `budget` places at a time, from `position` on, which begins with 0 and
+    /// is moved; false when it was the last piece.
+    bool visit(std::size_t& position, std::size_t budget,
+               const std::function<void(std::uint64_t key, const Stick& stick)>& visitor) const;
+    /// What is known of this key is of `broker` now. False: nothing is known.
+    bool move(std::uint64_t key, BrokerId broker);
     /// One connection less. With the last one the key's lifetime begins; zero forgets it at once.
     void disconnect(std::uint64_t key, std::chrono::seconds lifetime, Clock::time_point now);
     /// Forgets at most `budget` keys whose lifetime has passed; returns how many.
@@ -64,8 +79,8 @@ class StickTable {
     static constexpr std::size_t exact_lanes = 190;
 
     struct Entry {
-        std::uint64_t key;
-        Number previous;          ///< in its lane
+        std::uint64_t key;        ///< 0: free
+        Number previous;          ///< in its lane; while connected: the lifetime, seconds
         std::uint32_t next;       ///< in its lane or among the free; while connected: the connections
         std::uint32_t since_low;  ///< when it disconnected, in milliseconds of the steady clock, 40 bits
         BrokerId broker;
@@ -98,10 +113,12 @@ class StickTable {
     [[nodiscard]] Place locate(std::uint64_t key) const;
     void grow(Part& part) const;
     Number take_entry();
-    bool insert(std::uint64_t key, BrokerId broker);
+    bool insert(std::uint64_t key, BrokerId broker, std::uint32_t lifetime);
+    [[nodiscard]] Stick stick_of(const Entry& entry) const;
     void erase(const Place& place);
     void erase_number(Number number) { erase(locate(entry(number).key)); }
     void count_broker(BrokerId broker, std::int32_t change);
+    void change_broker(Entry& stick, BrokerId broker);
 
     [[nodiscard]] LaneIndex lane_for(std::uint32_t lifetime);
     void enter_lane(Number number, LaneIndex index, std::uint64_t milliseconds);

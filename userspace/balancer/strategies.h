@@ -18,9 +18,12 @@ struct Broker {
     std::uint64_t chosen = 0;
     std::uint64_t failures = 0;
     std::uint32_t weight = 0;
+    std::uint32_t most = 0;  ///< connections that it may have; 0: no limit
     BrokerId id = 0;
     bool live = false;  ///< in the specification; otherwise gone, and kept only for what still refers to it
     bool draining = false;  ///< at an operator's wish
+
+    [[nodiscard]] bool full() const { return most != 0 && connections >= most; }
 };
 static_assert(sizeof(Broker) <= 64);
 

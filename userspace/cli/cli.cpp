@@ -25,6 +25,15 @@ int dispatch(const Options& options, std::istream& in, std::ostream& out, std::o
             return run_status(options, out, err);
         case Command::brokers:
             return run_brokers(options, out, err);
+        case Command::brokers_add:
+        case Command::brokers_remove:
+        case Command::brokers_enable:
+        case Command::brokers_weight:
+        case Command::brokers_maxconn:
+        case Command::brokers_drain:
+        case Command::brokers_rebalance:
+        case Command::brokers_moves:
+            return run_broker_change(options, out, err);
         case Command::flows_list:
         case Command::flows_count:
         case Command::flows_show:
@@ -32,6 +41,11 @@ int dispatch(const Options& options, std::istream& in, std::ostream& out, std::o
             return run_flows(options, out, err);
         case Command::lookup:
             return run_lookup(options, out, err);
+        case Command::stick_list:
+        case Command::stick_show:
+        case Command::stick_set:
+        case Command::stick_clear:
+            return run_stick(options, out, err);
         case Command::decode:
             return decode(in, out, options.hex);
         case Command::reload:

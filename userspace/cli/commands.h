@@ -5,6 +5,7 @@
 #include <iosfwd>
 #include <string>
 
+#include "admin/verbs.h"
 #include "base/result.h"
 #include "cli/options.h"
 
@@ -14,9 +15,12 @@ namespace limpet::cli {
 int complain(std::ostream& err, const Error& error);
 
 // Asking a running daemon.
+[[nodiscard]] std::string json_line(const admin::Json& json);
 int run_status(const Options& options, std::ostream& out, std::ostream& err);
 int run_brokers(const Options& options, std::ostream& out, std::ostream& err);
+int run_broker_change(const Options& options, std::ostream& out, std::ostream& err);
 int run_flows(const Options& options, std::ostream& out, std::ostream& err);
+int run_stick(const Options& options, std::ostream& out, std::ostream& err);
 int run_lookup(const Options& options, std::ostream& out, std::ostream& err);
 int run_reload(const Options& options, std::ostream& out, std::ostream& err);
 int run_trace(const Options& options, std::ostream& out, std::ostream& err);

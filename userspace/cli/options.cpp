@@ -25,6 +25,8 @@ class Parser {
         add_watching();
         add_trace();
         add_bench();
+        add_brokers();
+        add_stick();
     }
 
     std::optional<int> parse(int argc, const char* const* argv, std::ostream& out, std::ostream& err) {
@@ -144,8 +146,6 @@ class Parser {
 
     void add_daemon_commands() {
         talking(&app_, "status", Command::status, "what the daemon does right now");
-        auto* brokers = talking(&app_, "brokers", Command::brokers, "the brokers of all pools");
-        talking(brokers, "list", Command::brokers, "list them (what `limpet brokers` does)");
         auto* lookup =
             talking(&app_, "lookup", Command::lookup, "the broker that a client has or would get, and why");
         lookup->add_option("CLIENT_ID", options_.lookup_client, "the client id")->required();
@@ -206,7 +206,9 @@ class Parser {
     void add_filters(CLI::App* app, const std::string& limit) {
         text(app, "--client-id", options_.client_id, "only of this client", "ID");
         text(app, "--broker", options_.broker, "only to this broker", "NAME");
-        if (limit.empty()) return;
+        if (!limit.empty()) add_limit(app, limit);
+    }
+    void add_limit(CLI::App* app, const std::string& limit) {
         app->add_option_function<std::int64_t>(
                "--limit",
                [this](const std::int64_t& said) {
@@ -228,6 +230,98 @@ class Parser {
         auto* kill = talking(flows, "kill", Command::flows_kill, "end them, with a reset to both ends");
         add_filters(kill, "at most so many, 0 for all [0]");
         kill->add_flag("--all", options_.all, "all of them, where no filter is given");
+    }
+
+    CLI::App* broker_command(CLI::App* parent, const std::string& name, Command value,
+                             const std::string& what) {
+        auto* app = talking(parent, name, value, what);
+        app->add_option("NAME", options_.broker_name, "the broker's name")->required();
+        text(app, "--pool", options_.pool, "of this pool, where several have a broker of that name", "NAME");
+        return app;
+    }
+    // A value that a function of the configuration reads, so that both accept the same.
+    template <class Value, class Parse>
+    static void parsed(CLI::App* app, const std::string& name, std::optional<Value>& value,
+                       const std::string& what, const std::string& type, Parse parse) {
+        app->add_option_function<std::string>(
+               name,
+               [name, &value, parse](const std::string& said) {
+                   auto read = parse(said);
+                   if (!read) throw CLI::ValidationError(name, read.error().line());
+                   value = *read;
+               },
+               what)
+            ->type_name(type);
+    }
+    void add_pace(CLI::App* app) {
+        parsed(app, "--rate", options_.rate, "so many in a time, 0 for none [100/s]", "N/s",
+               config::parse_rate);
+        parsed(app, "--deadline", options_.deadline, "all of them within this time, evenly", "TIME",
+               whole_seconds);
+        app->add_flag("--no-wait", options_.no_wait, "do not stay until it is done");
+        app->add_flag("--cancel", options_.cancel, "stop what is under way");
+    }
+
+    static Result<std::chrono::seconds> whole_seconds(std::string_view said) {
+        const auto read = config::parse_duration(said);
+        if (!read) return std::unexpected(read.error());
+        return std::chrono::ceil<std::chrono::seconds>(*read);
+    }
+
+    void add_stick() {
+        auto* stick = talking(&app_, "stick", Command::stick_list, "what sticky pools remember");
+        auto* list = talking(stick, "list", Command::stick_list, "list it (what `limpet stick` does)");
+        for (auto* app : {stick, list}) {
+            text(app, "--broker", options_.broker, "only of this broker", "NAME");
+            text(app, "--pool", options_.pool, "only of this pool", "NAME");
+            add_limit(app, "at most so many, 0 for all [0]");
+        }
+        auto* show = talking(stick, "show", Command::stick_show, "what is remembered of one client");
+        show->add_option("CLIENT_ID", options_.lookup_client, "the client id")->required();
+        text(show, "--pool", options_.pool, "in this pool, where there are several", "NAME");
+        auto* set = talking(stick, "set", Command::stick_set, "have a client remembered at a broker");
+        set->add_option("CLIENT_ID", options_.lookup_client, "the client id")->required();
+        set->add_option("BROKER", options_.broker_name, "the broker's name")->required();
+        text(set, "--pool", options_.pool, "in this pool, where there are several", "NAME");
+        parsed(set, "--ttl", options_.ttl, "for so long [stick_maximum]", "TIME", whole_seconds);
+        auto* clear = talking(stick, "clear", Command::stick_clear, "forget clients");
+        text(clear, "CLIENT_ID", options_.client_id, "this client", "");
+        text(clear, "--broker", options_.broker, "all that are away and were at this broker", "NAME");
+        text(clear, "--pool", options_.pool, "only in this pool", "NAME");
+        clear->add_flag("--all", options_.all, "all that are away");
+    }
+
+    void add_brokers() {
+        auto* brokers = talking(&app_, "brokers", Command::brokers, "the brokers of all pools");
+        talking(brokers, "list", Command::brokers, "list them (what `limpet brokers` does)");
+        auto* add =
+            broker_command(brokers, "add", Command::brokers_add, "add a broker, until a reload or restart");
+        add->add_option("ADDR:PORT", options_.broker_address, "where it is")->required();
+        number(add, "--weight", options_.weight, "its share against the others [1]");
+        number(add, "--maxconn", options_.max_connections,
+               "connections that it may have, 0 for no limit [0]");
+        broker_command(brokers, "remove", Command::brokers_remove,
+                       "take a broker out; connections that it has stay");
+        broker_command(brokers, "enable", Command::brokers_enable, "let a drained broker have clients again");
+        auto* weight = broker_command(brokers, "weight", Command::brokers_weight, "change its weight");
+        value(weight, "the weight, 1 to 65535");
+        auto* most = broker_command(brokers, "maxconn", Command::brokers_maxconn,
+                                    "change how many connections it may have");
+        value(most, "connections, 0 for no limit");
+        add_pace(broker_command(brokers, "drain", Command::brokers_drain,
+                                "keep new clients away, and end the connections that are there at a pace"));
+        auto* rebalance = talking(brokers, "rebalance", Command::brokers_rebalance,
+                                  "move what brokers have above their share to the others, at a pace");
+        text(rebalance, "--pool", options_.pool, "only in this pool", "NAME");
+        parsed(rebalance, "--tolerance", options_.tolerance, "what is not worth moving, of a fair share [5%]",
+               "PERCENT", config::parse_share);
+        add_pace(rebalance);
+        talking(brokers, "moves", Command::brokers_moves, "drains and rebalancing, and how far they are");
+    }
+    void value(CLI::App* app, const std::string& what) {
+        app->add_option_function<std::int64_t>(
+               "N", [this](const std::int64_t& said) { options_.value = said; }, what)
+            ->required();
     }
 
     // An option in front of a command that has no use for it would be silently ignored.

@@ -18,11 +18,23 @@ enum class Command {
     features,
     status,
     brokers,
+    brokers_add,
+    brokers_remove,
+    brokers_enable,
+    brokers_weight,
+    brokers_maxconn,
+    brokers_drain,
+    brokers_rebalance,
+    brokers_moves,
     flows_list,
     flows_count,
     flows_show,
     flows_kill,
     lookup,
+    stick_list,
+    stick_show,
+    stick_set,
+    stick_clear,
     decode,
     reload,
     top,
@@ -70,6 +82,21 @@ struct Options {
     // bench
     std::uint64_t rounds = 9;
     std::uint64_t bench_flows = 64;
+
+    // brokers; `pool` too
+    std::string broker_name;
+    std::string broker_address;
+    std::optional<std::int64_t> value;  ///< weight, maxconn
+    std::optional<std::int64_t> weight;
+    std::optional<std::int64_t> max_connections;
+    std::optional<double> rate;  ///< connections a second
+    std::optional<std::chrono::seconds> deadline;
+    std::optional<double> tolerance;  ///< a part of the fair share
+    bool cancel = false;
+    bool no_wait = false;
+
+    // stick; `lookup_client`, `pool`, `broker`, `broker_name`, `limit` and `all` too
+    std::optional<std::chrono::seconds> ttl;
 
     bool hex = false;    ///< decode
     bool force = false;  ///< detach

@@ -26,6 +26,12 @@ std::string microseconds(const Json& object, const char* name) {
     return value.is_number() ? std::to_string(std::llround(value.get<double>())) + " us" : "-";
 }
 
+// 0 is no limit.
+std::string maximum(const Json& broker) {
+    const auto& most = at(broker, "max_connections");
+    return most.is_number() && most.get<double>() > 0 ? most.dump() : "-";
+}
+
 std::string_view sentence_of(std::string_view name) {
     for (unsigned i = 0; i < LIMPET_REASON_COUNT; ++i)
         if (reason_name(static_cast<Reason>(i)) == name) return reason_sentence(static_cast<Reason>(i));
@@ -93,13 +99,50 @@ std::string brokers_text(const Json& brokers) {
                  {"STATE"},
                  {"WEIGHT", Align::right},
                  {"CONNECTIONS", Align::right},
+                 {"MAXIMUM", Align::right},
                  {"CHOSEN", Align::right},
                  {"FAILURES", Align::right}});
     for (const auto& one : brokers)
         table.add({text(one, "pool"), text(one, "name"), text(one, "address"), text(one, "state"),
-                   text(one, "weight"), text(one, "connections"), text(one, "chosen"),
+                   text(one, "weight"), text(one, "connections"), maximum(one), text(one, "chosen"),
                    text(one, "failures")});
     return table.empty() ? "no brokers\n" : table.text();
+}
+
+std::string moves_text(const Json& moves) {
+    Table table({{"MOVE"},
+                 {"POOL"},
+                 {"BROKER"},
+                 {"STATE"},
+                 {"ENDED", Align::right},
+                 {"LEFT", Align::right},
+                 {"PER SECOND", Align::right},
+                 {"ELAPSED", Align::right},
+                 {"ETA", Align::right}});
+    for (const auto& one : moves)
+        table.add({text(one, "kind"), text(one, "pool"), text(one, "broker"), text(one, "state"),
+                   text(one, "ended"), text(one, "left"), text(one, "per_second"),
+                   age(one, "elapsed_seconds"), age(one, "eta_seconds")});
+    return table.empty() ? "nothing is drained or rebalanced\n" : table.text();
+}
+
+std::string sticks_text(const Json& sticks) {
+    Table table({{"POOL"}, {"KEY"}, {"CLIENT ID"}, {"BROKER"}, {"CONNECTED"}, {"EXPIRES IN", Align::right}});
+    for (const auto& one : sticks)
+        table.add({text(one, "pool"), text(one, "key"), text(one, "client_id"), text(one, "broker"),
+                   text(one, "connected"), age(one, "expires_in_seconds")});
+    return table.empty() ? "nobody is remembered\n" : table.text();
+}
+
+std::string stick_text(const Json& stick) {
+    Lines lines;
+    lines.add("client id", text(stick, "client_id"));
+    lines.add("pool", text(stick, "pool"));
+    lines.add("broker", text(stick, "broker"));
+    lines.add("connected", text(stick, "connected"));
+    lines.add("lifetime", age(stick, "lifetime_seconds"));
+    lines.add("expires in", age(stick, "expires_in_seconds"));
+    return lines.text();
 }
 
 std::string flows_text(const Json& flows) {

@@ -18,5 +18,8 @@ using admin::Json;
 [[nodiscard]] std::string flow_text(const Json& flow);
 [[nodiscard]] std::string lookup_text(const Json& lookup);
 [[nodiscard]] std::string reload_text(const Json& reload);
+[[nodiscard]] std::string moves_text(const Json& moves);
+[[nodiscard]] std::string sticks_text(const Json& sticks);
+[[nodiscard]] std::string stick_text(const Json& stick);
 
 }  // namespace limpet::cli

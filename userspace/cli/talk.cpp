@@ -12,10 +12,6 @@
 namespace limpet::cli {
 namespace {
 
-std::string json_line(const Json& json) {
-    return json.dump(-1, ' ', false, Json::error_handler_t::replace) + "\n";
-}
-
 // Asks, and prints the answer as JSON or as `show` makes it.
 template <class Show>
 int ask(const Options& options, const char* verb, Json args, Show show, std::ostream& out,
@@ -68,6 +64,10 @@ int kill_flows(const Options& options, std::ostream& out, std::ostream& err) {
 
 }  // namespace
 
+std::string json_line(const Json& json) {
+    return json.dump(-1, ' ', false, Json::error_handler_t::replace) + "\n";
+}
+
 std::string socket_of(const Options& options) {
     return options.socket.value_or(config::Daemon{}.socket);
 }
@@ -92,6 +92,32 @@ int run_flows(const Options& options, std::ostream& out, std::ostream& err) {
             return kill_flows(options, out, err);
         default:
             return ask(options, "flows", filters(options), flows_text, out, err);
+    }
+}
+
+int run_stick(const Options& options, std::ostream& out, std::ostream& err) {
+    Json args = Json::object();
+    if (options.pool) args["pool"] = *options.pool;
+    switch (options.command) {
+        case Command::stick_show:
+            args["client_id"] = options.lookup_client;
+            return ask(options, "stick_show", std::move(args), stick_text, out, err);
+        case Command::stick_set:
+            args["client_id"] = options.lookup_client;
+            args["broker"] = options.broker_name;
+            if (options.ttl) args["ttl"] = options.ttl->count();
+            return ask(options, "stick_set", std::move(args), stick_text, out, err);
+        case Command::stick_clear:
+            if (options.client_id) args["client_id"] = *options.client_id;
+            if (options.broker) args["broker"] = *options.broker;
+            if (options.all) args["all"] = true;
+            return ask(
+                options, "stick_clear", std::move(args),
+                [](const Json& answer) { return counted(answer, "cleared") + " cleared\n"; }, out, err);
+        default:
+            if (options.broker) args["broker"] = *options.broker;
+            if (options.limit > 0) args["limit"] = options.limit;
+            return ask(options, "stick_list", std::move(args), sticks_text, out, err);
     }
 }
 

@@ -9,6 +9,7 @@
 #include <algorithm>
 #include <array>
 #include <cerrno>
+#include <filesystem>
 #include <map>
 #include <optional>
 #include <utility>
@@ -57,6 +58,7 @@ std::vector<const toml::table*> several(Section& parent, std::string_view key, s
 void read_daemon(Section& section, Daemon& daemon) {
     section.number("workers", daemon.workers, bounds::workers);
     section.checked("socket", daemon.socket, check_socket_path);
+    section.checked("state_file", daemon.state_file, check_absolute_path);
     section.text("log_level", daemon.log_level, [](std::string_view word) -> Result<std::string> {
         const auto levels = log_level_names();
         if (std::find(levels.begin(), levels.end(), word) == levels.end())
@@ -172,6 +174,10 @@ Listener read_listener(Section& section) {
     section.duration("connect_timeout", listener.connect_timeout, bounds::connect_timeout);
     section.duration("connack_timeout", listener.connack_timeout, bounds::connack_timeout);
     section.size("max_connect_size", listener.max_connect_size, bounds::max_connect_size);
+    section.text("connect_rate", listener.connect_rate, parse_limit);
+    section.text("source_connect_rate", listener.source_connect_rate, parse_limit);
+    section.text("client_connect_rate", listener.client_connect_rate, parse_limit);
+    section.duration("hold_off", listener.hold_off, bounds::hold_off);
     section.list("proxy_from", listener.proxy_from, Network::parse);
     if (const auto* table = single(section, "identity", identity_schema.label)) {
         Section identity(section.reader(), *table, identity_schema);
@@ -188,6 +194,68 @@ Listener read_listener(Section& section) {
     return listener;
 }
 
+// Whatever a name or id may hold, with * and ? for any text and any byte.
+Result<std::string> parse_pattern(std::string_view text) {
+    constexpr std::size_t longest = 1024;
+    if (text.size() > longest) return fail(quote(text) + " is longer than 1024 bytes", "shorten it with a *");
+    return std::string(text);
+}
+
+Result<unsigned> parse_version(std::string_view text) {
+    constexpr std::array<std::pair<std::string_view, unsigned>, 3> versions{
+        {{"3.1", 3}, {"3.1.1", 4}, {"5", 5}}};
+    return parse_word(text, Names<unsigned>(versions));
+}
+
+// A bound of a keep-alive, which CONNECT has in seconds and two bytes.
+void read_keep_alive(Section& section, std::string_view key, std::optional<std::chrono::seconds>& bound) {
+    std::chrono::seconds read{};
+    if (section.duration(key, read, bounds::keep_alive)) bound = read;
+}
+
+Rule read_rule(Section& section, std::size_t number) {
+    constexpr std::array<std::pair<std::string_view, bool>, 2> actions{{{"allow", false}, {"deny", true}}};
+    Rule rule;
+    rule.name = "rule" + std::to_string(number);
+    rule.position = section.position();
+    rule.listener_position = section.position("listener");
+    rule.pool_position = section.position("pool");
+    const auto name = [](std::string_view text) -> Result<std::string> {
+        if (auto good = check_name(text); !good) return std::unexpected(good.error());
+        return std::string(text);
+    };
+    section.checked("name", rule.name, check_name);
+    section.words("listener", rule.listeners, name);
+    section.words("source", rule.sources, Network::parse);
+    section.words("client_id", rule.client_ids, parse_pattern);
+    section.words("username", rule.usernames, parse_pattern);
+    section.words("version", rule.versions, parse_version);
+    read_keep_alive(section, "keep_alive_below", rule.keep_alive_below);
+    read_keep_alive(section, "keep_alive_above", rule.keep_alive_above);
+    section.require("action", "\"allow\" or \"deny\"");
+    section.choice("action", rule.deny, Names<bool>(actions));
+    section.choice("reason", rule.reason, deny_reason_names());
+    section.checked("pool", rule.pool, check_name);
+    if (section.node("reason") && !rule.deny)
+        section.reader().report(section.position("reason"),
+                                "reason: a rule that allows has none: leave it out");
+    if (section.node("pool") && rule.deny)
+        section.reader().report(section.position("pool"),
+                                "pool: a rule that denies leads nowhere: leave it out");
+    return rule;
+}
+
+// Each listener that reads CONNECT has the rules that name it, or that name none.
+void give_rules(Config& config) {
+    for (auto& listener : config.listeners) {
+        if (!reads_connect(listener.protocol)) continue;
+        for (const auto& rule : config.rules)
+            if (rule.listeners.empty() ||
+                std::ranges::find(rule.listeners, listener.name) != rule.listeners.end())
+                listener.rules.push_back(rule);
+    }
+}
+
 Broker read_broker(Section& section) {
     Broker broker;
     broker.position = section.position();
@@ -198,6 +266,7 @@ Broker read_broker(Section& section) {
     section.checked("name", broker.name, check_name);
     section.text("address", broker.address, parse_broker_address);
     section.number("weight", broker.weight, bounds::weight);
+    section.number("max_connections", broker.max_connections, bounds::max_connections);
     return broker;
 }
 
@@ -214,6 +283,7 @@ Pool read_pool(Section& section) {
     section.choice("key", pool.key, key_names());
     section.choice("proxy_protocol", pool.proxy_protocol, Names<bool>(proxy_protocols));
     section.boolean("transparent", pool.transparent);
+    section.number("max_connections", pool.max_connections, bounds::max_connections);
     section.duration("stick_minimum", pool.stick_minimum, bounds::stick);
     section.duration("stick_maximum", pool.stick_maximum, bounds::stick);
     section.number("stick_capacity", pool.stick_capacity, bounds::stick_capacity);
@@ -255,6 +325,11 @@ void read_all(Reader& reader, const toml::table& root, Config& config) {
         Section section(reader, *table, pool_schema);
         config.pools.push_back(read_pool(section));
     }
+    for (const auto* table : several(top, "rule", rule_schema.label)) {
+        Section section(reader, *table, rule_schema);
+        config.rules.push_back(read_rule(section, config.rules.size() + 1));
+    }
+    give_rules(config);
     if (const auto* table = single(top, "admin", admin_schema.label)) {
         Section section(reader, *table, admin_schema);
         read_admin(section, config.admin);
@@ -330,7 +405,13 @@ std::vector<std::string> pools_of(const Listener& listener) {
     };
     add(listener.pool);
     for (const auto& route : listener.routes) add(route.pool);
+    for (const auto& rule : listener.rules) add(rule.pool);
     return names;
+}
+
+std::string Daemon::state() const {
+    if (!state_file.empty()) return state_file;
+    return std::filesystem::path(socket).replace_extension(".sticks");
 }
 
 std::string Problem::line() const {

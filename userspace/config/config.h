@@ -40,6 +40,9 @@ struct Daemon {
     unsigned workers = 0;  ///< 0: one per core
     std::string socket = "/run/limpet/limpet.sock";
     std::string log_level = "info";  ///< trace | debug | info | warn | error
+    std::string state_file{};        ///< what pools remember; empty: beside the socket
+    /// Where that is.
+    [[nodiscard]] std::string state() const;
     bool operator==(const Daemon&) const = default;
 };
 
@@ -80,6 +83,44 @@ struct Route {
     Position pool_position{};
 };
 
+/// At most so many in a time, and as many at once.
+struct Rate {
+    std::uint32_t most = 0;  ///< 0: no limit
+    std::chrono::seconds time{1};
+    bool operator==(const Rate&) const = default;
+};
+
+enum class DenyReason {
+    bad_user_name_or_password,
+    not_authorized,
+    banned,
+    client_id_not_valid,
+    server_unavailable,
+    server_busy,
+    quota_exceeded,
+    connection_rate_exceeded,
+    use_another_server,
+};
+
+/// Decides on clients by what their CONNECT says. What is empty says nothing; the first rule that fits
+/// counts.
+struct Rule {
+    std::string name;
+    std::vector<std::string> listeners;
+    std::vector<Network> sources;
+    std::vector<std::string> client_ids;  ///< patterns with * and ?
+    std::vector<std::string> usernames;
+    std::vector<unsigned> versions;  ///< protocol levels: 3, 4, 5
+    std::optional<std::chrono::seconds> keep_alive_below;
+    std::optional<std::chrono::seconds> keep_alive_above;
+    bool deny = false;
+    DenyReason reason = DenyReason::not_authorized;
+    std::string pool;  ///< empty: where the listener leads
+    Position position;
+    Position listener_position{};
+    Position pool_position{};
+};
+
 struct Listener {
     std::string name;
     Endpoint address;
@@ -90,6 +131,11 @@ struct Listener {
     std::chrono::milliseconds connect_timeout{10000};
     std::chrono::milliseconds connack_timeout{10000};
     std::uint32_t max_connect_size = 64 * 1024;  ///< bytes
+    Rate connect_rate{};                         ///< of all clients together
+    Rate source_connect_rate{};                  ///< of one address
+    Rate client_connect_rate{};                  ///< of one client id; who comes more often is held off
+    std::chrono::seconds hold_off{60};           ///< so long
+    std::vector<Rule> rules{};                   ///< those of the configuration that are for it
     std::vector<Network> proxy_from;             ///< proxies that begin with a PROXY header
     Position position;                           ///< of the [[listener]]
     Position name_position{};                    ///< of the values, where the file has them
@@ -103,8 +149,9 @@ struct Listener {
 struct Broker {
     std::string name;
     Endpoint address;
-    std::uint32_t weight = 1;  ///< 0 to 65535
-    Position position;         ///< of the [[pool.broker]]
+    std::uint32_t weight = 1;           ///< 1 to 65535
+    std::uint32_t max_connections = 0;  ///< 0: no limit
+    Position position;                  ///< of the [[pool.broker]]
     Position name_position{};
     Position address_position{};
 };
@@ -118,8 +165,9 @@ struct Pool {
     std::chrono::seconds stick_maximum{7 * 86400};
     std::uint32_t stick_capacity = 2'000'000;
     std::chrono::milliseconds retry_down{2000};
-    bool transparent = false;     ///< brokers see the client's own address and port
-    bool proxy_protocol = false;  ///< brokers are told of the client in a PROXY v2 header
+    bool transparent = false;           ///< brokers see the client's own address and port
+    bool proxy_protocol = false;        ///< brokers are told of the client in a PROXY v2 header
+    std::uint32_t max_connections = 0;  ///< 0: no limit
     std::vector<Broker> brokers;
     Position position;  ///< of the [[pool]]
     Position name_position{};
@@ -135,6 +183,7 @@ struct Config {
     Dataplane dataplane;
     std::vector<Listener> listeners;
     std::vector<Pool> pools;
+    std::vector<Rule> rules;
     Admin admin;
 };
 

@@ -28,24 +28,42 @@ struct Schema {
     std::string_view label;
     Words keys;
 };
-inline constexpr std::array<std::string_view, 5> top_keys{"daemon", "dataplane", "listener", "pool", "admin"};
-inline constexpr std::array<std::string_view, 3> daemon_keys{"workers", "socket", "log_level"};
+inline constexpr std::array<std::string_view, 6> top_keys{"daemon", "dataplane", "listener",
+                                                          "pool",   "rule",      "admin"};
+inline constexpr std::array<std::string_view, 4> daemon_keys{"workers", "socket", "log_level", "state_file"};
 inline constexpr std::array<std::string_view, 12> dataplane_keys{
     "mode",         "interfaces",    "bpffs",        "max_flows",   "source_addresses", "source_ports",
     "hold_timeout", "handoff_tries", "idle_timeout", "probe_after", "closing_timeout",  "retire_grace"};
-inline constexpr std::array<std::string_view, 11> listener_keys{
-    "name",       "address", "protocol", "pool", "connect_timeout", "connack_timeout", "max_connect_size",
-    "proxy_from", "route",   "identity", "tls"};
+inline constexpr std::array<std::string_view, 15> listener_keys{"name",
+                                                                "address",
+                                                                "protocol",
+                                                                "pool",
+                                                                "connect_timeout",
+                                                                "connack_timeout",
+                                                                "max_connect_size",
+                                                                "proxy_from",
+                                                                "route",
+                                                                "identity",
+                                                                "tls",
+                                                                "connect_rate",
+                                                                "source_connect_rate",
+                                                                "client_connect_rate",
+                                                                "hold_off"};
 inline constexpr std::array<std::string_view, 3> route_keys{"sni", "source", "pool"};
 inline constexpr std::array<std::string_view, 5> identity_keys{"username", "password", "client_id",
                                                                "require_client_id", "replace"};
 inline constexpr std::array<std::string_view, 4> tls_keys{"certificate", "key", "client_ca", "verify"};
-inline constexpr std::array<std::string_view, 12> pool_keys{
+inline constexpr std::array<std::string_view, 13> pool_keys{
     "name",           "strategy",    "key",           "unknown_clients",
     "proxy_protocol", "transparent", "stick_minimum", "stick_maximum",
-    "stick_capacity", "retry_down",  "health",        "broker"};
+    "stick_capacity", "retry_down",  "health",        "broker",
+    "max_connections"};
 inline constexpr std::array<std::string_view, 2> health_keys{"probe", "interval"};
-inline constexpr std::array<std::string_view, 3> broker_keys{"name", "address", "weight"};
+inline constexpr std::array<std::string_view, 4> broker_keys{"name", "address", "weight", "max_connections"};
+inline constexpr std::array<std::string_view, 11> rule_keys{
+    "name",    "listener",         "source",           "client_id", "username",
+    "version", "keep_alive_below", "keep_alive_above", "action",    "reason",
+    "pool"};
 inline constexpr std::array<std::string_view, 1> admin_keys{"http"};
 
 inline constexpr Schema top_schema{"", top_keys};
@@ -58,10 +76,11 @@ inline constexpr Schema tls_schema{"[listener.tls]", tls_keys};
 inline constexpr Schema pool_schema{"[[pool]]", pool_keys};
 inline constexpr Schema health_schema{"[pool.health]", health_keys};
 inline constexpr Schema broker_schema{"[[pool.broker]]", broker_keys};
+inline constexpr Schema rule_schema{"[[rule]]", rule_keys};
 inline constexpr Schema admin_schema{"[admin]", admin_keys};
-inline constexpr std::array<const Schema*, 10> sections{
-    &daemon_schema, &dataplane_schema, &listener_schema, &route_schema,  &identity_schema,
-    &tls_schema,    &pool_schema,      &health_schema,   &broker_schema, &admin_schema};
+inline constexpr std::array<const Schema*, 11> sections{
+    &daemon_schema, &dataplane_schema, &listener_schema, &route_schema, &identity_schema, &tls_schema,
+    &pool_schema,   &health_schema,    &broker_schema,   &rule_schema,  &admin_schema};
 
 inline const std::string not_supported = " is not supported by this version: ";
 
@@ -179,6 +198,17 @@ class Section {
         }
         if (good) out = std::move(values);
         return good;
+    }
+
+    // One string, or an array of them.
+    template <class T, class Parse>
+    bool words(std::string_view key, std::vector<T>& out, Parse parse) {
+        const auto* node = table_.get(key);
+        if (!node || node->is_array()) return list(key, out, parse);
+        T value;
+        if (!element(key, *node, value, parse)) return false;
+        out = {std::move(value)};
+        return true;
     }
 
     template <class T>

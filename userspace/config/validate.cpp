@@ -20,6 +20,7 @@ class Validator {
         check_dataplane();
         check_listeners();
         check_pools();
+        check_rules();
         check_admin();
     }
 
@@ -162,6 +163,36 @@ class Validator {
         return std::find(names.begin(), names.end(), pool.name) != names.end();
     }
 
+    void check_rules() {
+        constexpr std::size_t most_rules = 10'000;
+        if (config_.rules.size() > most_rules)
+            report(config_.rules[most_rules].position, "there are more than 10000 rules: put some together");
+        std::vector<std::string_view> pools;
+        std::vector<std::string_view> listeners;
+        for (const auto& pool : config_.pools) pools.push_back(pool.name);
+        for (const auto& listener : config_.listeners) listeners.push_back(listener.name);
+        std::map<std::string, Position> names;
+        for (const auto& rule : config_.rules) {
+            unique(names, rule.name, rule.position, "rule " + quote(rule.name));
+            if (!rule.pool.empty() && std::find(pools.begin(), pools.end(), rule.pool) == pools.end())
+                report(best(rule.pool_position, rule.position),
+                       "pool: " + unknown_word(rule.pool, pools).line());
+            for (const auto& name : rule.listeners) check_listener_of(rule, name, listeners);
+        }
+    }
+
+    void check_listener_of(const Rule& rule, const std::string& name,
+                           const std::vector<std::string_view>& known) {
+        const auto& position = best(rule.listener_position, rule.position);
+        const auto found = std::find_if(config_.listeners.begin(), config_.listeners.end(),
+                                        [&](const Listener& listener) { return listener.name == name; });
+        if (found == config_.listeners.end())
+            report(position, "listener: " + unknown_word(name, known).line());
+        else if (!reads_connect(found->protocol))
+            report(position,
+                   "listener: " + quote(name) + " reads no CONNECT, so no rule can be for it: leave it out");
+    }
+
     void check_pools() {
         if (config_.pools.empty())
             report(
@@ -215,11 +246,6 @@ class Validator {
         constexpr std::size_t most_brokers = 10'000;
         if (pool.brokers.size() > most_brokers)
             report(pool.position, shown + " has more than 10000 brokers: make two pools of it");
-        if (std::all_of(pool.brokers.begin(), pool.brokers.end(),
-                        [](const Broker& b) { return b.weight == 0; }))
-            report(pool.position, shown +
-                                      " gives every broker weight 0: no client could go anywhere; "
-                                      "give one of them a weight above 0");
         std::map<std::string, Position> names;
         std::map<Endpoint, Position> addresses;
         for (const auto& broker : pool.brokers) {

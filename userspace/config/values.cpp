@@ -158,6 +158,16 @@ constexpr std::array<std::pair<std::string_view, Key>, 5> keys{{{"client_id", Ke
                                                                 {"source_ip", Key::source_ip},
                                                                 {"certificate_cn", Key::certificate_cn},
                                                                 {"sni", Key::sni}}};
+constexpr std::array<std::pair<std::string_view, DenyReason>, 9> deny_reasons{
+    {{"not_authorized", DenyReason::not_authorized},
+     {"bad_user_name_or_password", DenyReason::bad_user_name_or_password},
+     {"banned", DenyReason::banned},
+     {"client_id_not_valid", DenyReason::client_id_not_valid},
+     {"server_unavailable", DenyReason::server_unavailable},
+     {"server_busy", DenyReason::server_busy},
+     {"quota_exceeded", DenyReason::quota_exceeded},
+     {"connection_rate_exceeded", DenyReason::connection_rate_exceeded},
+     {"use_another_server", DenyReason::use_another_server}}};
 constexpr std::array<std::string_view, 5> log_levels{"trace", "debug", "info", "warn", "error"};
 
 }  // namespace
@@ -190,6 +200,50 @@ Result<std::uint64_t> parse_size(std::string_view text) {
 
 std::string size_text(std::uint64_t bytes) {
     return in_units(bytes, size_units);
+}
+
+Result<Rate> parse_limit(std::string_view text) {
+    constexpr std::array<std::pair<std::string_view, std::chrono::seconds>, 5> times{
+        {{"", std::chrono::seconds{1}},
+         {"/s", std::chrono::seconds{1}},
+         {"/m", std::chrono::minutes{1}},
+         {"/h", std::chrono::hours{1}},
+         {"/d", std::chrono::hours{24}}}};
+    constexpr std::uint64_t highest = 10'000'000;
+    if (const auto number = split_number(text))
+        for (const auto& [name, time] : times) {
+            if (name != number->second) continue;
+            if (number->first > highest)
+                return fail(quote(text) + " is out of range", "it may be up to 10000000");
+            return Rate{static_cast<std::uint32_t>(number->first), time};
+        }
+    return fail(quote(text) + " is not a rate",
+                "write a whole number and a time, such as \"200/s\", \"6/m\" or \"100/h\"");
+}
+
+std::string rate_text(const Rate& rate) {
+    if (rate.most == 0) return "none";
+    constexpr std::array<std::pair<std::chrono::seconds, std::string_view>, 3> times{
+        {{std::chrono::hours{24}, "/d"}, {std::chrono::hours{1}, "/h"}, {std::chrono::minutes{1}, "/m"}}};
+    for (const auto& [time, name] : times)
+        if (time == rate.time) return std::to_string(rate.most) + std::string(name);
+    return std::to_string(rate.most) + "/s";
+}
+
+Result<double> parse_rate(std::string_view text) {
+    const auto rate = parse_limit(text);
+    if (!rate) return std::unexpected(rate.error());
+    return static_cast<double>(rate->most) / static_cast<double>(rate->time.count());
+}
+
+Result<double> parse_share(std::string_view text) {
+    const bool percent = text.ends_with('%');
+    const auto digits = percent ? text.substr(0, text.size() - 1) : text;
+    double value = 0;
+    const auto [end, code] = std::from_chars(digits.data(), digits.data() + digits.size(), value);
+    if (code != std::errc{} || end != digits.data() + digits.size() || !(value >= 0 && value <= 1000))
+        return fail(quote(text) + " is not a share", "write it as 5% or 0.05");
+    return percent ? value / 100 : value;
 }
 
 Result<std::pair<std::uint16_t, std::uint16_t>> parse_port_range(std::string_view text) {
@@ -320,6 +374,12 @@ Names<Strategy> unknown_clients_names() {
 Names<Key> key_names() {
     return keys;
 }
+Names<DenyReason> deny_reason_names() {
+    return deny_reasons;
+}
+bool reads_connect(Protocol protocol) {
+    return protocol != Protocol::tcp && protocol != Protocol::tls_passthrough;
+}
 std::span<const std::string_view> log_level_names() {
     return log_levels;
 }
@@ -347,25 +407,6 @@ Error unknown_word(std::string_view word, std::span<const std::string_view> allo
     const auto one_of = "t must be one of " + joined(allowed);
     const auto advice = meant.empty() ? "i" + one_of : "did you mean " + quote(meant) + "? I" + one_of;
     return {quote(word) + " is unknown", advice, 0};
-}
-
-std::string quote(std::string_view text) {
-    constexpr std::size_t longest = 80;
-    auto cut = std::min(text.size(), longest);
-    if (cut < text.size())  // not in the middle of a character: UTF-8 goes on with 10xxxxxx
-        while (cut > 0 && (static_cast<unsigned char>(text[cut]) & 0xc0) == 0x80) --cut;
-    std::string shown = "\"";
-    for (const char byte : text.substr(0, cut)) {
-        if (byte == '"' || byte == '\\') shown += '\\';
-        if (static_cast<unsigned char>(byte) < 0x20 || byte == 0x7f) {
-            char escaped[8];
-            std::snprintf(escaped, sizeof escaped, "\\x%02x", static_cast<unsigned>(byte));
-            shown += escaped;
-        } else {
-            shown += byte;
-        }
-    }
-    return shown + (cut < text.size() ? "…\"" : "\"");
 }
 
 std::string joined(std::span<const std::string_view> words) {

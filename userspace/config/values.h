@@ -11,6 +11,7 @@
 #include <utility>
 
 #include "base/endpoint.h"
+#include "base/quote.h"
 #include "base/result.h"
 #include "config/config.h"
 
@@ -23,6 +24,15 @@ namespace limpet::config {
 /// "4096", "64KiB", "1MiB": bytes.
 [[nodiscard]] Result<std::uint64_t> parse_size(std::string_view text);
 [[nodiscard]] std::string size_text(std::uint64_t bytes);
+/// "200/s", "6/m", "100/h", "5/d", and "200" for a second; 0 is no limit.
+[[nodiscard]] Result<Rate> parse_limit(std::string_view text);
+[[nodiscard]] std::string rate_text(const Rate& rate);
+/// The same as how many in a second.
+[[nodiscard]] Result<double> parse_rate(std::string_view text);
+/// Whether a listener of this protocol hears who its clients are.
+[[nodiscard]] bool reads_connect(Protocol protocol);
+/// "5%", or "0.05".
+[[nodiscard]] Result<double> parse_share(std::string_view text);
 /// "10000-32767": both ends belong to it.
 [[nodiscard]] Result<std::pair<std::uint16_t, std::uint16_t>> parse_port_range(std::string_view text);
 
@@ -51,14 +61,14 @@ using Names = std::span<const std::pair<std::string_view, T>>;
 [[nodiscard]] Names<Strategy> strategy_names();
 [[nodiscard]] Names<Strategy> unknown_clients_names();
 [[nodiscard]] Names<Key> key_names();
+[[nodiscard]] Names<DenyReason> deny_reason_names();
 [[nodiscard]] std::span<const std::string_view> log_level_names();
 
 /// The candidate that `word` was probably meant to be; empty where none is near.
 [[nodiscard]] std::string_view nearest(std::string_view word, std::span<const std::string_view> candidates);
 /// `"xpd" is unknown: did you mean "xdp"? It must be one of auto, xdp, tc, relay`.
 [[nodiscard]] Error unknown_word(std::string_view word, std::span<const std::string_view> allowed);
-/// Between double quotes, on one line, with what a terminal would obey escaped, and cut when very long.
-[[nodiscard]] std::string quote(std::string_view text);
+using limpet::quote;
 [[nodiscard]] std::string joined(std::span<const std::string_view> words);
 
 template <class T>
@@ -86,7 +96,10 @@ using std::chrono::seconds;
 inline constexpr Bounds<std::int64_t> workers{0, 256};  // a flow entry names its worker in one byte
 inline constexpr Bounds<std::int64_t> max_flows{1, 100'000'000};
 inline constexpr Bounds<std::int64_t> handoff_tries{1, 1000};
-inline constexpr Bounds<std::int64_t> weight{0, 65535};
+inline constexpr Bounds<std::int64_t> weight{1, 65535};
+inline constexpr Bounds<milliseconds> keep_alive{seconds{1}, seconds{65535}};
+inline constexpr Bounds<milliseconds> hold_off{seconds{1}, hours{24}};
+inline constexpr Bounds<std::int64_t> max_connections{0, 100'000'000};
 inline constexpr Bounds<std::int64_t> stick_capacity{1, 100'000'000};
 inline constexpr Bounds<std::int64_t> max_connect_size{64, 16 * 1024 * 1024};
 inline constexpr Bounds<milliseconds> hold_timeout{milliseconds{50}, seconds{60}};

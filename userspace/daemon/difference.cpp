@@ -5,7 +5,9 @@
 #include <fmt/ranges.h>
 
 #include <algorithm>
+#include <optional>
 
+#include "config/values.h"
 #include "daemon/mapping.h"
 
 namespace limpet::daemon {
@@ -49,6 +51,20 @@ std::string text_of(config::Key value) {
 std::string text_of(const std::vector<std::string>& values) {
     return fmt::format("[{}]", fmt::join(values, ", "));
 }
+std::string text_of(const config::Rate& value) {
+    return config::rate_text(value);
+}
+std::string text_of(const std::optional<std::chrono::seconds>& value) {
+    return value ? text_of(*value) : "none";
+}
+std::string text_of(config::DenyReason value) {
+    for (const auto& [name, reason] : config::deny_reason_names())
+        if (reason == value) return std::string(name);
+    return "unknown";
+}
+std::string text_of(const std::vector<unsigned>& values) {
+    return fmt::format("[{}]", fmt::join(values, ", "));
+}
 template <class Value>
 std::string text_of(const std::vector<Value>& values) {
     std::vector<std::string> texts;
@@ -90,6 +106,7 @@ void compare_fixed(const config::Config& before, const config::Config& after,
     Lines daemon(refused, "daemon.");
     daemon.compare("workers", std::uint64_t{before.daemon.workers}, std::uint64_t{after.daemon.workers});
     daemon.compare("socket", before.daemon.socket, after.daemon.socket);
+    daemon.compare("state_file", before.daemon.state_file, after.daemon.state_file);
     const auto& old = before.dataplane;
     const auto& fresh = after.dataplane;
     Lines plane(refused, "dataplane.");
@@ -131,6 +148,36 @@ void by_name(const std::vector<Thing>& before, const std::vector<Thing>& after, 
     }
 }
 
+std::vector<std::string> rule_names(const std::vector<config::Rule>& rules) {
+    std::vector<std::string> names;
+    for (const auto& rule : rules) names.push_back(rule.name);
+    return names;
+}
+
+void compare_rules(const std::vector<config::Rule>& before, const std::vector<config::Rule>& after,
+                   std::vector<std::string>& lines) {
+    by_name(before, after, "rule ", lines,
+            [&](const config::Rule& old, const config::Rule& fresh, const std::string& prefix) {
+                Lines values(lines, prefix);
+                values.compare("listener", old.listeners, fresh.listeners);
+                values.compare("source", old.sources, fresh.sources);
+                values.compare("client_id", old.client_ids, fresh.client_ids);
+                values.compare("username", old.usernames, fresh.usernames);
+                values.compare("version", old.versions, fresh.versions);
+                values.compare("keep_alive_below", old.keep_alive_below, fresh.keep_alive_below);
+                values.compare("keep_alive_above", old.keep_alive_above, fresh.keep_alive_above);
+                values.compare("action", std::string(old.deny ? "deny" : "allow"),
+                               std::string(fresh.deny ? "deny" : "allow"));
+                values.compare("reason", old.reason, fresh.reason);
+                values.compare("pool", old.pool, fresh.pool);
+            });
+    // The first that fits counts, so their order says something too.
+    auto old = rule_names(before);
+    auto fresh = rule_names(after);
+    if (old != fresh && std::ranges::is_permutation(old, fresh))
+        Lines(lines, "rules: ").compare("order", old, fresh);
+}
+
 }  // namespace
 
 Difference compare(const config::Config& before, const config::Config& after) {
@@ -158,8 +205,13 @@ Difference compare(const config::Config& before, const config::Config& after) {
                 values.compare("connack_timeout", old.connack_timeout, fresh.connack_timeout);
                 values.compare("max_connect_size", std::uint64_t{old.max_connect_size},
                                std::uint64_t{fresh.max_connect_size});
+                values.compare("connect_rate", old.connect_rate, fresh.connect_rate);
+                values.compare("source_connect_rate", old.source_connect_rate, fresh.source_connect_rate);
+                values.compare("client_connect_rate", old.client_connect_rate, fresh.client_connect_rate);
+                values.compare("hold_off", old.hold_off, fresh.hold_off);
                 values.compare("proxy_from", old.proxy_from, fresh.proxy_from);
             });
+    compare_rules(before.rules, after.rules, lines);
     by_name(before.pools, after.pools, "pool ", lines,
             [&](const config::Pool& old, const config::Pool& fresh, const std::string& prefix) {
                 Lines values(lines, prefix);
@@ -174,11 +226,15 @@ Difference compare(const config::Config& before, const config::Config& after) {
                 values.compare("transparent", old.transparent, fresh.transparent);
                 values.compare("proxy_protocol", std::string(old.proxy_protocol ? "v2" : "none"),
                                std::string(fresh.proxy_protocol ? "v2" : "none"));
+                values.compare("max_connections", std::uint64_t{old.max_connections},
+                               std::uint64_t{fresh.max_connections});
                 by_name(old.brokers, fresh.brokers, prefix + "broker ", lines,
                         [&](const config::Broker& was, const config::Broker& is, const std::string& broker) {
                             Lines of_broker(lines, broker);
                             of_broker.compare("address", was.address, is.address);
                             of_broker.compare("weight", std::uint64_t{was.weight}, std::uint64_t{is.weight});
+                            of_broker.compare("max_connections", std::uint64_t{was.max_connections},
+                                              std::uint64_t{is.max_connections});
                         });
             });
     return difference;

@@ -60,7 +60,8 @@ std::size_t Runtime::walk_flows(const FlowQuery& query, const FlowVisitor& visit
     BrokerNames names;
     std::size_t found = 0;
     dataplane_->for_each_flow([&](const dataplane::FlowView& flow) {
-        const auto pool = pools_->of_flow(flow.listener, flow.broker);
+        const auto owner = pools_->of_flow(flow.listener, flow.broker, flow.client_hash);
+        const auto pool = owner ? owner->first : nullptr;
         if (query.client_id && !is_client(flow, pool, *query.client_id)) return true;
         const auto broker = names.name(pool, flow.broker);
         if (query.broker && *query.broker != broker && *query.broker != flow.broker.text()) return true;

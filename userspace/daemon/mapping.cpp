@@ -79,6 +79,50 @@ session::Destination destination_of(const std::string& name, const std::vector<c
     return destination;
 }
 
+session::Rate rate_of(const config::Rate& rate) {
+    return {.most = rate.most, .time = rate.time};
+}
+
+mqtt::Refusal refusal_of(config::DenyReason reason) {
+    switch (reason) {
+        case config::DenyReason::bad_user_name_or_password:
+            return mqtt::Refusal::bad_user_name;
+        case config::DenyReason::not_authorized:
+            break;
+        case config::DenyReason::banned:
+            return mqtt::Refusal::banned;
+        case config::DenyReason::client_id_not_valid:
+            return mqtt::Refusal::client_id_rejected;
+        case config::DenyReason::server_unavailable:
+            return mqtt::Refusal::server_unavailable;
+        case config::DenyReason::server_busy:
+            return mqtt::Refusal::server_busy;
+        case config::DenyReason::quota_exceeded:
+            return mqtt::Refusal::quota_exceeded;
+        case config::DenyReason::connection_rate_exceeded:
+            return mqtt::Refusal::rate_exceeded;
+        case config::DenyReason::use_another_server:
+            return mqtt::Refusal::use_another_server;
+    }
+    return mqtt::Refusal::not_authorized;
+}
+
+session::Rule rule_of(const config::Rule& rule, const std::vector<config::Pool>& terms,
+                      const std::map<std::string, PoolPointer>& pools) {
+    session::Rule result;
+    result.name = rule.name;
+    result.conditions.sources = rule.sources;
+    result.conditions.client_ids = rule.client_ids;
+    result.conditions.usernames = rule.usernames;
+    for (const auto level : rule.versions)
+        result.conditions.versions.push_back(static_cast<mqtt::Version>(level));
+    result.conditions.keep_alive_below = rule.keep_alive_below;
+    result.conditions.keep_alive_above = rule.keep_alive_above;
+    if (rule.deny) result.refusal = refusal_of(rule.reason);
+    result.destination = destination_of(rule.pool, terms, pools);
+    return result;
+}
+
 }  // namespace
 
 unsigned worker_count(const config::Config& config) {
@@ -125,8 +169,12 @@ balancer::PoolSpec pool_spec(const config::Pool& pool) {
     spec.stick_maximum = pool.stick_maximum;
     spec.stick_capacity = pool.stick_capacity;
     spec.retry_down = pool.retry_down;
+    spec.max_connections = pool.max_connections;
     for (const auto& broker : pool.brokers)
-        spec.brokers.push_back({.name = broker.name, .address = broker.address, .weight = broker.weight});
+        spec.brokers.push_back({.name = broker.name,
+                                .address = broker.address,
+                                .weight = broker.weight,
+                                .max_connections = broker.max_connections});
     return spec;
 }
 
@@ -156,6 +204,11 @@ session::Listener listener_of(const config::Listener& listener, const std::vecto
                        .required_client_id = listener.identity.require_client_id,
                        .replace = listener.identity.replace};
     result.destination = destination_of(listener.pool, terms, pools);
+    result.rates = {.all = rate_of(listener.connect_rate),
+                    .source = rate_of(listener.source_connect_rate),
+                    .client = rate_of(listener.client_connect_rate),
+                    .hold_off = listener.hold_off};
+    for (const auto& rule : listener.rules) result.rules.push_back(rule_of(rule, terms, pools));
     for (const auto& route : listener.routes)
         result.routes.push_back({.server_name = route.sni,
                                  .sources = route.sources,

@@ -78,13 +78,10 @@ std::vector<PoolPointer> Pools::all() const {
     return pools;
 }
 
-PoolPointer Pools::of_flow(const Endpoint& listener, const Endpoint& broker) const {
+std::optional<Pools::Owner> Pools::of_flow(const Endpoint& listener, const Endpoint& broker,
+                                           std::uint64_t client_hash) const {
     const std::lock_guard lock(mutex_);
-    const auto pools = pools_of_listener(listener);
-    if (pools.size() > 1)
-        for (const auto& pool : pools)
-            if (broker_in(pool, broker)) return pool;
-    return pools.empty() ? nullptr : pools.front();
+    return owner(listener, broker, client_hash);
 }
 
 std::vector<PoolPointer> Pools::pools_of_listener(const Endpoint& address) const {
@@ -109,14 +106,20 @@ std::optional<balancer::BrokerId> Pools::broker_in(const PoolPointer& pool, cons
 }
 
 /// The listener's pools first; where a reload gave the listener another pool or took it away, any that knows
-/// the broker.
-std::optional<Pools::Owner> Pools::owner(const Endpoint& listener, const Endpoint& broker) const {
+/// the broker. Of several the one where the client is connected.
+std::optional<Pools::Owner> Pools::owner(const Endpoint& listener, const Endpoint& broker,
+                                         std::uint64_t client_hash) const {
     auto candidates = pools_of_listener(listener);
     candidates.insert(candidates.end(), former_pools_.begin(), former_pools_.end());
     for (const auto& [name, pool] : pools_) candidates.push_back(pool);
-    for (const auto& pool : candidates)
-        if (const auto id = broker_in(pool, broker)) return Owner{pool, *id};
-    return std::nullopt;
+    std::optional<Owner> first;
+    for (const auto& pool : candidates) {
+        const auto id = broker_in(pool, broker);
+        if (!id || (first && first->first == pool)) continue;
+        if (client_hash == 0 || pool->connected(client_hash)) return Owner{pool, *id};
+        if (!first) first = Owner{pool, *id};
+    }
+    return first;
 }
 
 void Pools::adopt(const std::function<void(const Visitor&)>& walk) {
@@ -135,10 +138,11 @@ void Pools::adopt(const std::function<void(const Visitor&)>& walk) {
 }
 
 void Pools::begin(const dataplane::FlowView& flow) {
-    const auto known = owner(flow.listener, flow.broker);
+    const auto known = owner(flow.listener, flow.broker, flow.client_hash);
     if (!known || !adopted_.insert(tuple_hash(flow.client, flow.listener)).second) return;
     known->first->begin_connection(known->second);
-    if (flow.client_hash != 0) known->first->remember(flow.client_hash, known->second);
+    if (flow.client_hash != 0)
+        known->first->remember(flow.client_hash, known->second, session::stick_lifetime(flow.stick_seconds));
 }
 
 void Pools::flow_ended(const dataplane::FlowEnd& flow) {
@@ -150,7 +154,7 @@ void Pools::flow_ended(const dataplane::FlowEnd& flow) {
 }
 
 void Pools::end(const dataplane::FlowEnd& flow) const {
-    const auto known = owner(flow.listener, flow.broker);
+    const auto known = owner(flow.listener, flow.broker, flow.client_hash);
     if (!known) return;
     known->first->end_connection(known->second);
     if (flow.client_hash == 0) return;

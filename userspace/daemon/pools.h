@@ -35,9 +35,10 @@ class Pools {
 
     [[nodiscard]] PoolPointer find(const std::string& name) const;
     [[nodiscard]] std::vector<PoolPointer> all() const;
-    /// The pool of the flow that came to this address (a listener may be bound to any address) and went to
-    /// this broker.
-    [[nodiscard]] PoolPointer of_flow(const Endpoint& listener, const Endpoint& broker) const;
+    using Owner = std::pair<PoolPointer, balancer::BrokerId>;
+    /// The pool and broker of a flow. `client_hash` tells where several pools have the broker.
+    [[nodiscard]] std::optional<Owner> of_flow(const Endpoint& listener, const Endpoint& broker,
+                                               std::uint64_t client_hash) const;
 
     /// Flows of an earlier daemon are counted and remembered as if they had begun here. Flow ends that are
     /// reported meanwhile wait until the walk is over.
@@ -49,10 +50,9 @@ class Pools {
     void flow_ended(const dataplane::FlowEnd& end);
 
   private:
-    using Owner = std::pair<PoolPointer, balancer::BrokerId>;
-
     [[nodiscard]] std::vector<PoolPointer> pools_of_listener(const Endpoint& address) const;
-    [[nodiscard]] std::optional<Owner> owner(const Endpoint& listener, const Endpoint& broker) const;
+    [[nodiscard]] std::optional<Owner> owner(const Endpoint& listener, const Endpoint& broker,
+                                             std::uint64_t client_hash) const;
     [[nodiscard]] std::optional<balancer::BrokerId> broker_in(const PoolPointer& pool,
                                                               const Endpoint& address) const;
     void remember_former_addresses(const config::Pool& pool);

@@ -15,10 +15,15 @@ namespace {
 using admin::Json;
 
 Json broker_json(const balancer::Pool& pool, const balancer::BrokerView& broker) {
-    return {{"name", broker.spec.name},     {"address", broker.spec.address.text()},
-            {"pool", pool.name()},          {"state", balancer::broker_state_name(broker.state)},
-            {"weight", broker.spec.weight}, {"connections", broker.connections},
-            {"chosen", broker.chosen},      {"failures", broker.failures}};
+    return {{"name", broker.spec.name},
+            {"address", broker.spec.address.text()},
+            {"pool", pool.name()},
+            {"state", balancer::broker_state_name(broker.state)},
+            {"weight", broker.spec.weight},
+            {"connections", broker.connections},
+            {"chosen", broker.chosen},
+            {"failures", broker.failures},
+            {"max_connections", broker.spec.max_connections}};
 }
 
 Json interface_json(const dataplane::InterfaceView& interface) {

@@ -7,6 +7,7 @@
 #include <spdlog/spdlog.h>
 
 #include <algorithm>
+#include <filesystem>
 
 #include "daemon/difference.h"
 #include "daemon/mapping.h"
@@ -37,16 +38,24 @@ Runtime::Runtime(config::Config config, std::string config_path, bool flush)
 Runtime::~Runtime() {
     ready_ = false;
     offers_.reset();
+    moves_.reset();
+    keeper_.reset();
     workers_.reset();
     dataplane_.reset();  // its thread reports flow ends to the pools
 }
 
 Result<void> Runtime::start() {
-    auto started = dataplane::Dataplane::start(dataplane_options(config_, flush_));
+    const auto saved = saved_sticks();
+    auto options = dataplane_options(config_, flush_);
+    options.hash_seed = saved.seed;
+    auto started = dataplane::Dataplane::start(std::move(options));
     if (!started) return std::unexpected(started.error());
     dataplane_ = std::move(*started);
     pools_ = std::make_unique<Pools>(dataplane_->hash_seed());
     pools_->apply(config_, prepare_pools(config_));
+    // Keys of another seed are those of nobody.
+    const auto restored = saved.seed == dataplane_->hash_seed() ? restore_sticks(*pools_, saved) : 0;
+    if (restored > 0) spdlog::info("{} clients of an earlier daemon are remembered", restored);
     dataplane_->on_flow_end([this](const dataplane::FlowEnd& end) {
         pools_->flow_ended(end);
         if (trace_->watched())
@@ -68,9 +77,24 @@ Result<void> Runtime::start() {
     }
     for (const auto& listener : config_.listeners) log_listener(listener);
     offers_->start();
+    moves_ = std::make_unique<Moves>(*dataplane_, *workers_, *pools_);
+    if (!flush_)
+        keeper_ = std::make_unique<StickKeeper>(*pools_, config_.daemon.state(), dataplane_->hash_seed());
     ready_ = true;
     spdlog::info("ready: {} workers, data path {}", worker_count(config_),
                  dataplane::mode_name(dataplane_->mode()));
+    return {};
+}
+
+SavedSticks Runtime::saved_sticks() const {
+    if (flush_) {
+        std::error_code ignored;
+        std::filesystem::remove(config_.daemon.state(), ignored);
+        return {};
+    }
+    auto saved = read_sticks(config_.daemon.state());
+    if (saved) return std::move(*saved);
+    spdlog::warn("what pools remembered is lost: {}", saved.error().line());
     return {};
 }
 
@@ -96,6 +120,13 @@ Runtime::Counter Runtime::accepted_counter(const std::string& listener) {
     return counter;
 }
 
+/// What is known of those who came outlives a reload.
+std::shared_ptr<session::ConnectLimits> Runtime::connect_limits(const std::string& listener) {
+    auto& limits = limits_[listener];
+    if (!limits) limits = std::make_shared<session::ConnectLimits>();
+    return limits;
+}
+
 /// All of them, or none that was not open before.
 Result<void> Runtime::open_listeners(const std::vector<config::Listener>& listeners,
                                      const std::vector<config::Pool>& terms,
@@ -104,6 +135,7 @@ Result<void> Runtime::open_listeners(const std::vector<config::Listener>& listen
     for (const auto& listener : listeners) {
         auto options = listener_of(listener, terms, pools);
         options.accepted = accepted_counter(listener.name);
+        options.limits = connect_limits(listener.name);
         options.maximum_segment = offers_->segment_of(listener.name);
         auto result = workers_->open(std::move(options));
         if (!result) {
@@ -130,7 +162,10 @@ Result<admin::Json> Runtime::reload() {
         spdlog::error("reload refused, nothing was changed: {}", fmt::join(lines, "; "));
         return fail(fmt::format("{}", fmt::join(lines, "\n")));
     }
-    const auto difference = compare(file_, loaded.config);
+    // What operators changed since is undone, or is in the file by now; either shows.
+    auto before = file_;
+    before.pools = config_.pools;
+    const auto difference = compare(before, loaded.config);
     if (!difference.refused.empty()) {
         spdlog::error("reload refused, nothing was changed; these need a restart: {}",
                       fmt::join(difference.refused, "; "));
@@ -173,6 +208,7 @@ Result<void> Runtime::apply(const config::Config& fresh) {
     }
     config_.listeners = fresh.listeners;
     config_.pools = fresh.pools;
+    config_.rules = fresh.rules;
     offers_->follow(config_);
     if (file_.daemon.log_level != fresh.daemon.log_level) {
         config_.daemon.log_level = fresh.daemon.log_level;
@@ -182,11 +218,16 @@ Result<void> Runtime::apply(const config::Config& fresh) {
 }
 
 void Runtime::stop() {
-    ready_ = false;
-    offers_.reset();
+    {
+        const std::lock_guard lock(mutex_);
+        ready_ = false;
+        offers_.reset();
+    }
+    if (moves_) moves_->stop();
     spdlog::info("stopping: {} spliced connections {}", dataplane_->flow_count(),
                  flush_ ? "end with the data path" : "go on without the daemon");
     workers_->stop();
+    keeper_.reset();
     if (flush_) {
         dataplane_->detach();
         spdlog::info("data path removed");

@@ -14,9 +14,11 @@
 #include "admin/verbs.h"
 #include "base/result.h"
 #include "config/config.h"
+#include "daemon/moves.h"
 #include "daemon/offers.h"
 #include "daemon/pools.h"
 #include "daemon/rates.h"
+#include "daemon/stick_keeper.h"
 #include "dataplane/dataplane.h"
 #include "session/worker.h"
 
@@ -46,6 +48,21 @@ class Runtime : public admin::Verbs {
     Result<admin::Json> flows_count(const admin::FlowQuery& query) override;
     Result<admin::Json> flows_kill(const admin::FlowQuery& query) override;
     Result<admin::Json> lookup(const std::string& client_id, const std::optional<std::string>& pool) override;
+    Result<admin::Json> brokers_add(const admin::NewBroker& broker) override;
+    Result<admin::Json> brokers_remove(const admin::BrokerName& name) override;
+    Result<admin::Json> brokers_enable(const admin::BrokerName& name) override;
+    Result<admin::Json> brokers_weight(const admin::BrokerName& name, std::uint64_t weight) override;
+    Result<admin::Json> brokers_maxconn(const admin::BrokerName& name, std::uint64_t most) override;
+    Result<admin::Json> brokers_drain(const admin::BrokerName& name, const admin::Pace& pace) override;
+    Result<admin::Json> brokers_rebalance(const admin::Rebalance& order) override;
+    Result<admin::Json> brokers_cancel(const std::optional<std::string>& broker,
+                                       const std::optional<std::string>& pool) override;
+    Result<admin::Json> brokers_moves() override;
+    Result<admin::Json> stick_list(const admin::StickQuery& query) override;
+    Result<admin::Json> stick_show(const std::string& client_id,
+                                   const std::optional<std::string>& pool) override;
+    Result<admin::Json> stick_set(const admin::StickOrder& order) override;
+    Result<admin::Json> stick_clear(const admin::StickClearance& order) override;
     Result<admin::Json> reload() override;
     Result<admin::Json> trace(const admin::TraceQuery& query) override;
     std::string metrics() override;
@@ -64,8 +81,23 @@ class Runtime : public admin::Verbs {
                                 const std::vector<config::Pool>& terms,
                                 const std::map<std::string, PoolPointer>& pools);
     Result<void> apply(const config::Config& fresh);
+    /// With mutex_ held.
+    Result<admin::Json> change_pools(const config::Config& next, const admin::BrokerName& name,
+                                     const std::string& pool);
+    [[nodiscard]] Result<std::vector<PoolPointer>> pools_named(const std::optional<std::string>& name) const;
+    [[nodiscard]] Result<PoolPointer> one_pool(const std::optional<std::string>& name) const;
+    /// What an earlier daemon saved, for whoever does not begin anew; trouble is logged and is no reason not
+    /// to start.
+    [[nodiscard]] SavedSticks saved_sticks() const;
+    struct LiveBroker {
+        PoolPointer pool;
+        balancer::BrokerView view;
+        std::size_t others = 0;  ///< of its pool, that may take clients
+    };
+    Result<LiveBroker> live_broker(const admin::BrokerName& name);
     [[nodiscard]] std::map<std::string, PoolPointer> prepare_pools(const config::Config& config) const;
     [[nodiscard]] Counter accepted_counter(const std::string& listener);
+    [[nodiscard]] std::shared_ptr<session::ConnectLimits> connect_limits(const std::string& listener);
     void log_start() const;
     void announce_brokers();
     using FlowVisitor = std::function<void(const dataplane::FlowView& flow, const std::string& broker_name)>;
@@ -82,8 +114,9 @@ class Runtime : public admin::Verbs {
 
     mutable std::mutex mutex_;  // guards the configuration, the listeners and the rates
     config::Config config_;     // in force: the file's, and what flags said on top
-    config::Config file_;       // as the file was read last
+    config::Config file_;       // as the file was read last; operators may have changed pools since
     std::map<std::string, Counter> accepted_;
+    std::map<std::string, std::shared_ptr<session::ConnectLimits>> limits_;
     Rate accept_rate_;
     Rate splice_rate_;
 
@@ -93,6 +126,8 @@ class Runtime : public admin::Verbs {
     std::shared_ptr<session::Trace> trace_ = std::make_shared<session::Trace>();
     std::unique_ptr<session::Workers> workers_;
     std::unique_ptr<Offers> offers_;
+    std::unique_ptr<Moves> moves_;
+    std::unique_ptr<StickKeeper> keeper_;
 };
 
 }  // namespace limpet::daemon

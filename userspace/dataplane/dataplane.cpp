@@ -76,7 +76,7 @@ Result<void> start_kernel(Dataplane::State& state) {
     if (!adopted) return std::unexpected(adopted.error());
     auto object = BpfObject::load(state.options.max_flows, *adopted);
     if (!object) return std::unexpected(object.error());
-    auto settings = settle_settings(*object, state.options.transparent.any());
+    auto settings = settle_settings(*object, state.options.transparent.any(), state.options.hash_seed);
     if (!settings) return std::unexpected(settings.error());
     state.seed = settings->hash_key[0];
     auto sender = RawSender::open();
@@ -246,6 +246,7 @@ Result<std::unique_ptr<Dataplane>> Dataplane::start(Options options) {
         }
     }
     if (!state->kernel) state->claim.reset();
+    if (state->seed == 0) state->seed = state->options.hash_seed;
     if (state->seed == 0 && getrandom(&state->seed, sizeof state->seed, 0) != sizeof state->seed)
         state->seed = 1;
     auto* inside = state.get();
@@ -307,13 +308,16 @@ void Dataplane::for_each_flow(const std::function<bool(const FlowView&)>& visit)
     });
 }
 
-bool Dataplane::kill_flow(const Endpoint& client, const Endpoint& listener) {
+bool Dataplane::kill_flow(const Endpoint& client, const Endpoint& listener, Reason reason) {
     if (!state_->kernel || client.address.family != listener.address.family) return false;
-    return state_->kernel->janitor->kill(FlowKey::make(client, listener), LIMPET_REASON_END_KILLED);
+    return state_->kernel->janitor->kill(FlowKey::make(client, listener), reason);
 }
 
 std::uint64_t Dataplane::end_flows(const EndOrder& order) {
-    return state_->kernel ? state_->kernel->janitor->ending().order(order) : 0;
+    if (!state_->kernel) return 0;
+    const auto id = state_->kernel->janitor->ending().order(order);
+    state_->kernel->janitor->wake();
+    return id;
 }
 
 void Dataplane::cancel_ending(std::uint64_t order) {

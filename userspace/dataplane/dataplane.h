@@ -49,8 +49,10 @@ struct Options {
     std::chrono::milliseconds closing_timeout{2000};
     std::chrono::milliseconds retire_grace{1000};
     unsigned workers = 1;
-    Families transparent;      ///< of the brokers of transparent pools
-    bool start_fresh = false;  ///< remove what an earlier daemon left before loading
+    Families transparent;         ///< of the brokers of transparent pools
+    bool start_fresh = false;     ///< remove what an earlier daemon left before loading
+    std::uint64_t hash_seed = 0;  ///< for maps that are made now, so that hashes that were saved keep their
+                                  ///< meaning; 0: drawn
 };
 
 /// How the data path is attached to one interface, as it is and not as it was wished.
@@ -98,6 +100,9 @@ struct EndOrder {
     Reason reason = LIMPET_REASON_END_KILLED;
     double per_second = 0;       ///< flows; 0: as fast as it goes
     std::uint64_t most = ~0ULL;  ///< flows
+    /// Which of them, where the broker's address alone does not say it; empty: all. Called on the data
+    /// plane's own thread.
+    std::function<bool(const Endpoint& listener, std::uint64_t client_hash)> meant;
 };
 
 struct EndProgress {
@@ -132,7 +137,8 @@ class Dataplane {
     /// Walks the flows; `visit` returns false to stop. Reads the maps as they are: not a snapshot.
     void for_each_flow(const std::function<bool(const FlowView&)>& visit) const;
     /// Ends one flow with a RST of the right sequence number to both ends. False: not there (any more).
-    bool kill_flow(const Endpoint& client, const Endpoint& listener);
+    bool kill_flow(const Endpoint& client, const Endpoint& listener,
+                   Reason reason = LIMPET_REASON_END_KILLED);
     /// Ends flows of a broker with RSTs to both ends, at a pace and in the background; the number of the
     /// order, 0 where there is no data path. A later order for the same broker replaces it.
     std::uint64_t end_flows(const EndOrder& order);

@@ -73,7 +73,9 @@ void FlowEnding::work(Job& job, Clock::time_point now,
 /// those that the walk misses because the map changes under it end with their own end.
 void FlowEnding::walk(Job& job) const {
     job.walked = !maps_.visit(job.cursor, ending_piece, [&](const FlowKey& key, const FlowEntry& entry) {
-        if (entry.is_client_leg() && entry.is_spliced() && entry.destination == job.order.broker)
+        const auto& order = job.order;
+        if (entry.is_client_leg() && entry.is_spliced() && entry.destination == order.broker &&
+            (!order.meant || order.meant(key.destination(), entry.flow.client_hash)))
             job.found.push_back(key);
         return true;
     });

@@ -66,6 +66,8 @@ class Janitor {
     void settle(const FlowKey& client_key);
     /// Flows of a broker that are ended at a pace, on the janitor's thread.
     [[nodiscard]] FlowEnding& ending() { return ending_; }
+    /// Has the thread look at once at what it was given to do.
+    void wake() const;
     /// Ends a flow with a RST to both ends. Safe from any thread; false: not there.
     bool kill(const FlowKey& client_key, Reason reason);
 
@@ -102,7 +104,6 @@ class Janitor {
     void visit(const FlowKey& key, const FlowEntry& entry);
     void remove_due(Clock::time_point now);
     void close_due(Clock::time_point now);
-    void wake() const;
 
     const Options& options_;
     FlowMaps& maps_;

@@ -26,7 +26,7 @@ Result<void> write_settings(const BpfObject& object, const limpet_settings& sett
 
 }  // namespace
 
-Result<limpet_settings> settle_settings(const BpfObject& object, bool transparent) {
+Result<limpet_settings> settle_settings(const BpfObject& object, bool transparent, std::uint64_t hash_seed) {
     auto settings = read_settings(object);
     if (!settings) return settings;
     settings->transparent = transparent ? 1 : 0;
@@ -36,6 +36,7 @@ Result<limpet_settings> settle_settings(const BpfObject& object, bool transparen
         settings->started = static_cast<std::uint64_t>(std::time(nullptr));
         if (getrandom(settings->hash_key, sizeof settings->hash_key, 0) != sizeof settings->hash_key)
             return fail_errno("drawing a random key", errno);
+        if (hash_seed != 0) settings->hash_key[0] = hash_seed;
     }
     if (auto written = write_settings(object, *settings); !written) return std::unexpected(written.error());
     return settings;

@@ -9,8 +9,10 @@
 
 namespace limpet::dataplane {
 
-/// Settings of new maps, drawn now, or those of adopted ones; `transparent` as this daemon's pools want it.
-[[nodiscard]] Result<limpet_settings> settle_settings(const BpfObject& object, bool transparent);
+/// Settings of new maps, with this seed of hashes (0: drawn now), or those of adopted ones; `transparent` as
+/// this daemon's pools want it.
+[[nodiscard]] Result<limpet_settings> settle_settings(const BpfObject& object, bool transparent,
+                                                      std::uint64_t hash_seed);
 /// From now on packets for sockets of the host's are marked.
 [[nodiscard]] Result<void> set_transparent(const BpfObject& object);
 

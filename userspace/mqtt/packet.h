@@ -119,6 +119,10 @@ struct Frame {
 [[nodiscard]] std::vector<std::uint8_t> write_connect(const Connect& connect);
 [[nodiscard]] std::vector<std::uint8_t> write_connack(const Connack& connack, Version version);
 
+/// DISCONNECT of MQTT 5, from the server (MQTT-5.0 3.14); earlier versions have none.
+[[nodiscard]] std::vector<std::uint8_t> write_disconnect(std::uint8_t reason_code);
+inline constexpr std::uint8_t disconnect_use_another_server = 0x9C;
+
 /// Why Limpet itself refuses a client, in each version's own words.
 enum class Refusal {
     server_unavailable,   // 3.x code 3, 5: 0x88
@@ -130,7 +134,9 @@ enum class Refusal {
     unsupported_version,  // 3.x code 1, 5: 0x84
     client_id_rejected,   // 3.x code 2, 5: 0x85
     packet_too_large,     // 3.x: none (close), 5: 0x95
+    bad_user_name,        // 3.x code 4, 5: 0x86
     not_authorized,       // 3.x code 5, 5: 0x87
+    banned,               // 3.x code 5, 5: 0x8A
 };
 /// A whole CONNACK, or nothing where the version has no word for it and the connection is just closed.
 [[nodiscard]] std::vector<std::uint8_t> write_refusal(Refusal refusal, Version version);

@@ -30,13 +30,22 @@ Words words_of(Refusal refusal) {
             return {2, 0x85};
         case Refusal::packet_too_large:
             return {0, 0x95};
+        case Refusal::bad_user_name:
+            return {4, 0x86};
         case Refusal::not_authorized:
             return {5, 0x87};
+        case Refusal::banned:
+            return {5, 0x8A};
     }
     return {0, 0x80};
 }
 
 }  // namespace
+
+std::vector<std::uint8_t> write_disconnect(std::uint8_t reason_code) {
+    constexpr std::uint8_t disconnect = 0xE0;
+    return {disconnect, 1, reason_code};  // no properties (MQTT-5.0 3.14.2.2.1)
+}
 
 std::vector<std::uint8_t> write_refusal(Refusal refusal, Version version) {
     const auto [return_code, reason_code] = words_of(refusal);

@@ -6,6 +6,7 @@
 #include <chrono>
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -15,7 +16,10 @@
 #include "base/fd.h"
 #include "base/network.h"
 #include "base/result.h"
+#include "mqtt/packet.h"
+#include "session/connect_limits.h"
 #include "session/identity.h"
+#include "session/rules.h"
 
 namespace limpet::session {
 
@@ -35,6 +39,14 @@ struct Route {
     Destination destination;
 };
 
+/// Decides on clients by their CONNECT.
+struct Rule {
+    std::string name;
+    Conditions conditions;
+    std::optional<mqtt::Refusal> refusal;  ///< of those that it denies
+    Destination destination;               ///< of the others; without a pool: where they go anyway
+};
+
 /// Whether a name that was asked for is the one of a route (RFC 6125 6.4.3: a star is one label).
 [[nodiscard]] bool matches(std::string_view route, std::string_view server_name);
 
@@ -51,12 +63,15 @@ struct Listener {
     /// Proxies: who connects from there must begin with a PROXY header (v1 or v2) that says who the client
     /// is.
     std::vector<Network> proxy_from;
-    Identity identity;                  ///< of clients that speak MQTT
-    std::vector<Route> routes;          ///< the first that fits counts
+    Identity identity;          ///< of clients that speak MQTT
+    std::vector<Route> routes;  ///< the first that fits counts
+    std::vector<Rule> rules;    ///< of clients that speak MQTT; the first that fits counts
+    ConnectRates rates;
     Destination destination;            ///< of all others; without a pool: they are refused
     std::uint32_t maximum_segment = 0;  ///< that clients are told, bytes (MSS); 0: the kernel's own choice
     /// Outlives a reload of the listener.
     std::shared_ptr<std::atomic<std::uint64_t>> accepted = std::make_shared<std::atomic<std::uint64_t>>(0);
+    std::shared_ptr<ConnectLimits> limits = std::make_shared<ConnectLimits>();
 };
 
 /// A listening socket of one worker: SO_REUSEPORT, so that the kernel spreads clients over the workers;

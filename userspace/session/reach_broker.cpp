@@ -51,6 +51,7 @@ Awaitable<bool> Session::reach_broker() {
     }
     handshake_->deadline = Clock::now() + listener_->connack_timeout;
     for (auto choice = choose_next(); choice; choice = choose_next()) {
+        if (!pool().take_place(*choice)) continue;
         const Reason failure = co_await try_broker(*choice);
         if (failure == LIMPET_REASON_NONE) {
             settle(*choice);
@@ -68,7 +69,6 @@ Awaitable<bool> Session::reach_broker() {
 
 Awaitable<Reason> Session::try_broker(const balancer::Choice& choice) {
     handshake_->tried.push_back(choice.id);
-    pool().begin_connection(choice.id);
     broker_id_ = choice.id;
     tell("chosen", choice.name, balancer::why_name(choice.why));
     // Half of what is left: a broker that drops SYNs, or accepts and never answers, leaves time for the next.
@@ -296,7 +296,13 @@ void Session::drop_broker(const balancer::Choice& choice, Reason failure) {
 
 void Session::give_up_on_brokers(Reason failure) {
     if (failure == LIMPET_REASON_CLOSE_NO_BROKER) {
-        refuse(failure, mqtt::Refusal::server_unavailable);
+        const auto fullness = pool().fullness();
+        if (fullness == balancer::Fullness::none)
+            refuse(failure, mqtt::Refusal::server_unavailable);
+        else
+            refuse(fullness == balancer::Fullness::pool ? LIMPET_REASON_CLOSE_POOL_FULL
+                                                        : LIMPET_REASON_CLOSE_BROKERS_FULL,
+                   mqtt::Refusal::quota_exceeded);
     } else if (failure == LIMPET_REASON_CLOSE_RESOURCES || failure == LIMPET_REASON_CLOSE_TUPLE_IN_USE) {
         refuse(failure, mqtt::Refusal::server_busy);
     } else if (is_broker_failure(failure)) {
@@ -321,6 +327,7 @@ void Session::settle(const balancer::Choice& choice) {
     to_client_.waiting = std::move(shake.to_client);
     to_client_.taken = shake.to_client_taken;
     to_client_.waiting.insert(to_client_.waiting.end(), shake.from_broker.begin(), shake.from_broker.end());
+    if (version_ == mqtt::Version::v5) to_client_.packets.emplace().take(view(to_client_.waiting));
     if (verdict_ == Verdict::refused) {
         // The broker's own words go to the client as they are, and then both close. Who does not is closed.
         relay_until_ = Clock::now() + listener_->connack_timeout;
@@ -328,13 +335,13 @@ void Session::settle(const balancer::Choice& choice) {
     } else {
         const auto facts = client_facts();
         client_hash_ = pool().hash_key(pool().key_text(facts));
-        if (client_hash_ != 0) pool().remember(client_hash_, choice.id);
         if (listener_->protocol == Protocol::mqtt) {
             lifetime_ = session_lifetime(shake.connect, shake.connack);
             idle_timeout_ = idle_timeout(shake.connect, shake.connack, environment_.idle_timeout);
         } else {
             idle_timeout_ = environment_.idle_timeout;
         }
+        if (client_hash_ != 0) pool().remember(client_hash_, choice.id, lifetime_);
         client_id_ = facts.client_id;
         leaving_ = true;
     }

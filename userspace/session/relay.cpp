@@ -60,6 +60,7 @@ bool pump(int source, int sink, Direction& direction, std::span<std::uint8_t> sc
             break;
         }
         const auto bytes = scratch.first(read.count);
+        if (direction.packets) direction.packets->take(bytes);
         const auto count = write_some(sink, bytes);
         if (count < 0) return false;
         const auto rest = bytes.subspan(static_cast<std::size_t>(count));

@@ -3,8 +3,11 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <span>
 #include <vector>
+
+#include "mqtt/packet_boundary.h"
 
 namespace limpet::session {
 
@@ -14,6 +17,8 @@ struct Direction {
     std::size_t taken = 0;              ///< of `waiting`
     bool ended = false;                 ///< the source sent FIN
     bool passed_on = false;             ///< and the sink was told, after the last byte
+    /// Of what was read, where somebody may want to say something in between.
+    std::optional<mqtt::PacketBoundary> packets{};
 
     [[nodiscard]] bool idle() const { return waiting.empty(); }
     [[nodiscard]] bool wants_source() const { return waiting.empty() && !ended; }

@@ -69,6 +69,7 @@ bool Session::find_route() {
         destination_ = &route.destination;
         break;
     }
+    if (!apply_rules()) return false;
     if (destination_->pool) return true;
     const auto detail =
         server_name.empty() ? "it asked for no name" : fmt::format("it asked for \"{}\"", server_name);

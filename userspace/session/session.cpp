@@ -89,9 +89,13 @@ Session::~Session() {
 Awaitable<void> Session::story() {
     handshake_->connect_deadline = Clock::now() + listener_->connect_timeout;
     bool going_on = co_await read_proxy_header();
+    // Decided at once, and said when it is known in whose words.
+    Reason over = LIMPET_REASON_NONE;
+    if (going_on)
+        over = listener_->limits->admit_source(listener_->rates, client_address().address, Clock::now());
     if (going_on && listener_->protocol == Protocol::mqtt) going_on = co_await read_connect() && identify();
     if (going_on && listener_->protocol == Protocol::tls_passthrough) going_on = co_await read_client_hello();
-    if (going_on) going_on = find_route() && co_await reach_broker();
+    if (going_on) going_on = admit(over) && find_route() && co_await reach_broker();
     if (going_on)
         co_await relay();
     else
@@ -171,8 +175,31 @@ Awaitable<void> Session::relay() {
             count(LIMPET_REASON_CLOSE_SHUTDOWN);
             co_return;
         }
+        if (evicted_ != LIMPET_REASON_NONE) {
+            co_await take_leave();
+            co_return;
+        }
         if (Clock::now() >= relay_until_) co_return;
     }
+}
+
+/// The client is told in words where its version has them (MQTT-5.0 3.14) and they would stand between two
+/// packets of the broker's. The broker sees a reset: whether the session and the will live on is its
+/// business.
+Awaitable<void> Session::take_leave() {
+    count(evicted_);
+    boost::system::error_code ignored;
+    reset_on_close(broker_.native_handle());
+    broker_.close(ignored);
+    const bool between =
+        to_client_.packets && to_client_.packets->between() && to_client_.idle() && !to_client_.ended;
+    if (between) {
+        const auto words = mqtt::write_disconnect(mqtt::disconnect_use_another_server);
+        const auto sent = ::send(client_.native_handle(), words.data(), words.size(), MSG_NOSIGNAL);
+        refused_in_words_ = sent == static_cast<ssize_t>(words.size());
+    }
+    if (!refused_in_words_) reset_on_close(client_.native_handle());
+    co_await linger();
 }
 
 bool Session::pump_both() {
@@ -286,6 +313,17 @@ Awaitable<void> Session::linger() {
 void Session::stop() {
     const auto self = shared_from_this();
     stopped_ = true;
+    signal_.raise();
+}
+
+bool Session::is_relayed_to(const balancer::Pool& other, balancer::BrokerId broker) const {
+    return relayed_ && !finished_ && verdict_ == Verdict::accepted && evicted_ == LIMPET_REASON_NONE &&
+           broker_id_ == broker && &pool() == &other;
+}
+
+void Session::evict(Reason reason) {
+    const auto self = shared_from_this();
+    evicted_ = reason;
     signal_.raise();
 }
 

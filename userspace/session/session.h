@@ -67,6 +67,13 @@ class Session
     /// The daemon stops: ends the story at its next step.
     void stop();
 
+    /// Relayed to this broker, for good.
+    [[nodiscard]] bool is_relayed_to(const balancer::Pool& pool, balancer::BrokerId broker) const;
+    /// Under which the pool remembers the client; 0: it does not.
+    [[nodiscard]] std::uint64_t client_hash() const { return client_hash_; }
+    /// Ends a relayed connection so that its client comes back and goes elsewhere.
+    void evict(Reason reason);
+
   private:
     /// What is needed until CONNACK and freed then.
     struct Handshake {
@@ -94,9 +101,12 @@ class Session
     Awaitable<bool> read_connect();
     Awaitable<bool> read_client_hello();
     [[nodiscard]] bool identify();
+    [[nodiscard]] bool admit(Reason over);
     [[nodiscard]] bool find_route();
+    [[nodiscard]] bool apply_rules();
     Awaitable<bool> reach_broker();
     Awaitable<void> relay();
+    Awaitable<void> take_leave();
     Awaitable<void> linger();
 
     // One broker; NONE when it answered CONNECT.
@@ -185,6 +195,7 @@ class Session
     bool no_room_ = false;
     bool refused_in_words_ = false;
     bool stopped_ = false;
+    Reason evicted_ = LIMPET_REASON_NONE;
     bool finished_ = false;
 };
 

@@ -74,6 +74,7 @@ class Worker {
     void replace(std::shared_ptr<const Listener> listener);
     void limit(const Endpoint& address, std::uint32_t maximum_segment);
     void close(const Endpoint& address);
+    void evict(std::shared_ptr<Eviction> eviction);
     void begin_stop();
     void stop();
 
@@ -254,6 +255,28 @@ void Worker::log_pause(const Door& door) {
                  shared_.gate.in_use(grace()), shared_.gate.limit());
 }
 
+void Worker::evict(std::shared_ptr<Eviction> eviction) {
+    asio::post(loop_, [this, eviction = std::move(eviction)] {
+        // Ending one takes it off the list, so all are found before.
+        std::vector<std::shared_ptr<Session>> ending;
+        for (auto& session : sessions_) {
+            if (!session.is_relayed_to(*eviction->pool, eviction->broker)) continue;
+            if (eviction->allowed.fetch_sub(1) > 0) {
+                ending.push_back(session.shared_from_this());
+                continue;
+            }
+            eviction->allowed.fetch_add(1);
+            ++eviction->left;
+        }
+        for (const auto& session : ending) {
+            if (eviction->before) eviction->before(session->client_hash());
+            session->evict(eviction->reason);
+        }
+        eviction->ended += ending.size();
+        --eviction->looking;
+    });
+}
+
 void Worker::begin_stop() {
     asio::post(loop_, [this] {
         for (auto& [address, door] : doors_) {
@@ -349,6 +372,12 @@ void Workers::limit_segment(const Endpoint& address, std::uint32_t maximum_segme
 void Workers::close(const Endpoint& address) {
     std::erase(state_->open, address);
     for (auto& worker : state_->workers) worker->close(address);
+}
+
+void Workers::evict(const std::shared_ptr<Eviction>& eviction) {
+    eviction->left = 0;
+    eviction->looking = static_cast<unsigned>(state_->workers.size());
+    for (auto& worker : state_->workers) worker->evict(eviction);
 }
 
 void Workers::stop() {

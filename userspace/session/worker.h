@@ -2,12 +2,16 @@
 // The threads that accept clients and run their sessions.
 #pragma once
 
+#include <atomic>
 #include <chrono>
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <vector>
 
+#include "balancer/balancer.h"
 #include "base/endpoint.h"
+#include "base/reason.h"
 #include "base/result.h"
 #include "dataplane/dataplane.h"
 #include "session/listener.h"
@@ -31,6 +35,20 @@ struct Counts {
     std::uint64_t pending = 0;   ///< now, before CONNACK or still trying to leave
 };
 
+/// Ends connections that are relayed to one broker. Whoever orders it keeps it and gives leave for some more
+/// at a time; workers look through their sessions once for each evict().
+struct Eviction {
+    std::shared_ptr<balancer::Pool> pool;
+    balancer::BrokerId broker = 0;
+    Reason reason = LIMPET_REASON_END_DRAINED;
+    /// Before a connection ends, with the hash that the pool remembers the client by; on workers' threads.
+    std::function<void(std::uint64_t client_hash)> before;
+    std::atomic<std::int64_t> allowed{0};  ///< to be ended now
+    std::atomic<std::uint64_t> ended{0};
+    std::atomic<std::uint64_t> left{0};  ///< that were seen and may not be ended yet
+    std::atomic<unsigned> looking{0};    ///< workers that have not looked yet
+};
+
 /// One thread per worker, each with its own event loop, its own listening sockets and its own sessions.
 class Workers {
   public:
@@ -48,6 +66,8 @@ class Workers {
     /// The largest segment (MSS, bytes) that clients of an address are told from now on; 0: the kernel's
     /// choice.
     void limit_segment(const Endpoint& address, std::uint32_t maximum_segment);
+    /// Every worker looks for sessions that the eviction means; at once, on its own thread.
+    void evict(const std::shared_ptr<Eviction>& eviction);
     /// Stops accepting, closes after the grace what has not left or ended by itself, and ends the threads.
     void stop();
 

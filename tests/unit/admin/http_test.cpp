@@ -18,6 +18,13 @@ using ::testing::StartsWith;
 
 class Http : public ServerTest {
   protected:
+    std::string post(const std::string& target, const std::string& body,
+                     const std::string& type = "application/json") {
+        BareClient client(http_);
+        client.send("POST " + target + " HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Type: " + type +
+                    "\r\nContent-Length: " + std::to_string(body.size()) + "\r\n\r\n" + body);
+        return client.rest();
+    }
     std::string get(const std::string& target, const std::string& method = "GET") {
         BareClient client(http_);
         client.send(method + " " + target + " HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n");
@@ -46,6 +53,64 @@ TEST_F(Http, the_api_reads_what_the_command_line_reads) {
     EXPECT_THAT(get("/api/v1/flows/count?client-id=d"), EndsWith("\r\n\r\n{\"count\":7}\n"));
     EXPECT_THAT(get("/api/v1/lookup?client_id=e&pool=p"), EndsWith("{\"client_id\":\"e\",\"pool\":\"p\"}\n"));
     EXPECT_THAT(verbs_.asked(), ElementsAre("flows a b c/ b1 12", "count d - 0"));
+}
+
+TEST_F(Http, the_api_changes_what_the_command_line_changes) {
+    start();
+    EXPECT_THAT(post("/api/v1/brokers/add", R"({"broker":"b4","address":"10.0.0.4:1883","weight":2})"),
+                EndsWith("{\"changed\":[\"pool main: broker b4: added\"]}\n"));
+    EXPECT_THAT(post("/api/v1/brokers/weight", R"({"broker":"b1","pool":"p","value":7})"),
+                StartsWith("HTTP/1.1 200"));
+    EXPECT_THAT(post("/api/v1/brokers/drain", R"({"broker":"b1","rate":12.5,"deadline":60})",
+                     "application/json; charset=utf-8"),
+                HasSubstr("\"kind\":\"drain\""));
+    EXPECT_THAT(post("/api/v1/brokers/rebalance", ""), EndsWith("\r\n\r\n[]\n"));
+    EXPECT_THAT(post("/api/v1/brokers/cancel", "{}"), StartsWith("HTTP/1.1 200"));
+    EXPECT_THAT(get("/api/v1/brokers/moves"), HasSubstr("\"state\":\"running\""));
+    EXPECT_THAT(verbs_.asked(),
+                ElementsAre("add b4 - 10.0.0.4:1883 2", "weight b1 p 7", "drain b1 - 12.500000 60",
+                            "rebalance - - -1.000000 -1.000000 -", "cancel - - -"));
+}
+
+TEST_F(Http, nonsense_that_would_change_something_is_refused_and_changes_nothing) {
+    start();
+    const std::string path = "/api/v1/brokers/weight";
+    const std::string good = R"({"broker":"b1","value":7})";
+    EXPECT_THAT(post(path, good, "text/plain"), StartsWith("HTTP/1.1 415")) << "no page of another site";
+    EXPECT_THAT(post(path + "?broker=b1", good), StartsWith("HTTP/1.1 400"));
+    for (const auto* body :
+         {"", "[]", "{", "nonsense", "{}", R"({"broker":"b1"})", R"({"broker":"b1","value":-1})",
+          R"({"broker":"b1","value":1.5})", R"({"broker":"b1","value":"7"})", R"({"broker":7,"value":7})",
+          R"({"broker":null,"value":7})", R"({"broker":"b1","value":7,"valeu":7})"}) {
+        const auto answer = post(path, body);
+        EXPECT_THAT(answer, StartsWith("HTTP/1.1 400")) << body;
+        EXPECT_THAT(answer, HasSubstr("\"error\":\"")) << body;
+    }
+    EXPECT_THAT(post("/api/v1/brokers/drain", R"({"broker":"b1","rate":"fast"})"),
+                StartsWith("HTTP/1.1 400"));
+    EXPECT_THAT(post("/api/v1/brokers/remove", R"({"broker":"nobody"})"), StartsWith("HTTP/1.1 404"));
+    EXPECT_THAT(post("/api/v1/flows/kill", "{}"), StartsWith("HTTP/1.1 400"));
+    EXPECT_THAT(post("/api/v1/reload", "{}"), StartsWith("HTTP/1.1 422"));
+    EXPECT_THAT(verbs_.asked(), ElementsAre());
+}
+
+TEST_F(Http, the_api_describes_itself) {
+    start();
+    const auto answer = get("/api/v1/openapi.json");
+    const auto document = Json::parse(answer.substr(answer.find("\r\n\r\n") + 4));
+    EXPECT_EQ(document["openapi"], "3.0.3");
+    const auto& drain = document["paths"]["/brokers/drain"]["post"];
+    EXPECT_EQ(drain["operationId"], "brokers_drain");
+    const auto& schema = drain["requestBody"]["content"]["application/json"]["schema"];
+    EXPECT_EQ(schema["required"], Json::array({"broker"}));
+    EXPECT_EQ(schema["properties"]["rate"]["type"], "number");
+    EXPECT_EQ(document["paths"]["/flows"]["get"]["parameters"].size(), 3U);
+    for (const auto& [path, operations] : document["paths"].items())
+        for (const auto& [method, operation] : operations.items()) {
+            const auto wrong = method == "get" ? get("/api/v1" + path, "PUT") : post("/api/v1" + path, "[]");
+            EXPECT_THAT(wrong, Not(StartsWith("HTTP/1.1 404"))) << path << " is described and not there";
+            EXPECT_TRUE(operation["responses"].contains("200")) << path;
+        }
 }
 
 TEST_F(Http, a_connection_serves_many_requests_and_two_at_once_in_order) {
@@ -77,7 +142,9 @@ TEST_F(Http, head_has_the_header_of_get_and_no_body) {
 TEST_F(Http, wrong_requests_get_their_own_status) {
     start();
     EXPECT_THAT(get("/nothing"), StartsWith("HTTP/1.1 404"));
-    EXPECT_THAT(get("/api/v1/reload"), StartsWith("HTTP/1.1 404")) << "HTTP changes nothing";
+    const auto reload = get("/api/v1/reload");
+    EXPECT_THAT(reload, StartsWith("HTTP/1.1 405")) << "what changes things is never a GET";
+    EXPECT_THAT(reload, HasSubstr("Allow: POST\r\n"));
     const auto post = get("/api/v1/status", "POST");
     EXPECT_THAT(post, StartsWith("HTTP/1.1 405"));
     EXPECT_THAT(post, HasSubstr("Allow: GET, HEAD\r\n"));

@@ -2,6 +2,7 @@
 #include "balancer/stick_table.h"
 
 #include <gtest/gtest.h>
+#include <malloc.h>
 
 #include <functional>
 #include <map>
@@ -191,6 +192,56 @@ TEST(StickTable, shrinks_to_a_smaller_capacity_from_the_oldest) {
     EXPECT_EQ(table.size(), 10U);
     EXPECT_TRUE(table.find(mix(41)));
     EXPECT_FALSE(table.find(mix(40)));
+}
+
+TEST(StickTable, visits_everybody_once_in_pieces_and_says_what_is_known) {
+    StickTable table(5000, std::chrono::hours(2));
+    for (std::uint64_t i = 1; i <= 3000; ++i) {
+        table.connect(mix(i), static_cast<BrokerId>(i % 3), seconds(100));
+        if (i % 2 == 0) table.disconnect(mix(i), seconds(60), start + seconds(i));
+        if (i % 5 == 0) table.forget(mix(i));
+    }
+    std::size_t position = 0;
+    std::size_t pieces = 0;
+    std::map<std::uint64_t, StickTable::Stick> seen;
+    for (bool more = true; more; ++pieces)
+        more = table.visit(position, 1000, [&](std::uint64_t key, const StickTable::Stick& stick) {
+            EXPECT_TRUE(seen.emplace(key, stick).second);
+        });
+    EXPECT_EQ(pieces, 3U);
+    EXPECT_EQ(seen.size(), 2400U);
+    EXPECT_EQ(seen.size(), table.size());
+    EXPECT_FALSE(seen.contains(mix(10))) << "it was forgotten";
+    EXPECT_TRUE(seen.at(mix(1)).connected);
+    EXPECT_EQ(seen.at(mix(1)).lifetime, seconds(100));
+    EXPECT_EQ(seen.at(mix(2)).lifetime, seconds(60));
+    EXPECT_EQ(seen.at(mix(2)).since, start + seconds(2));
+}
+
+TEST(StickTable, takes_back_what_was_known_before_the_machine_started) {
+    StickTable table(100, std::chrono::hours(24 * 3650));
+    const Clock::time_point booted{};
+    table.restore(mix(1), {1, false, std::chrono::hours(1000), booted - std::chrono::hours(999)});
+    table.restore(mix(2), {2, false, std::chrono::hours(1000), booted - std::chrono::hours(10)});
+    table.connect(mix(3), 0);
+    table.restore(mix(3), {2, false, std::chrono::hours(1), booted});
+    EXPECT_EQ(table.find(mix(3))->broker, 0) << "what is known better stays";
+    EXPECT_EQ(table.expire(booted + std::chrono::minutes(59), 10), 0U);
+    EXPECT_EQ(table.expire(booted + std::chrono::minutes(61), 10), 1U);
+    EXPECT_FALSE(table.find(mix(1)));
+    EXPECT_TRUE(table.find(mix(2)));
+}
+
+TEST(StickTable, remembers_a_million_ids_in_far_less_than_200_mb) {
+    const auto in_use = [] { return mallinfo2().uordblks + mallinfo2().hblkhd; };
+    const auto before = in_use();
+    StickTable table(2'000'000, std::chrono::hours(1));
+    for (std::uint64_t i = 1; i <= 1'000'000; ++i) {
+        table.connect(mix(i), static_cast<BrokerId>(i % 3));
+        if (i % 2 == 0) table.disconnect(mix(i), seconds(60), start);
+    }
+    ASSERT_EQ(table.size(), 1'000'000U);
+    EXPECT_LT(in_use() - before, 50U * 1000 * 1000);
 }
 
 }  // namespace

@@ -50,11 +50,21 @@ TEST(Usage, mistakes_have_status_2_and_say_what_to_do) {
         {"flows", "count", "--limit", "5"},
         {"--socket", "/tmp/x", "check", "-c", "f"},
         {"-j", "serve"},
-        {"brokers", "drain", "b1"},
         {"top", "--interval", "0"},
         {"top", "--count", "0"},
         {"bench", "--flows", "0"},
         {"features", "--socket", "/tmp/x"},
+        {"brokers", "drain"},
+        {"brokers", "drian", "b1"},
+        {"brokers", "drain", "b1", "--rate", "fast"},
+        {"brokers", "drain", "b1", "--deadline", "soon"},
+        {"brokers", "weight", "b1"},
+        {"brokers", "weight", "b1", "heavy"},
+        {"brokers", "add", "b1"},
+        {"brokers", "rebalance", "--tolerance", "much"},
+        {"stick", "show"},
+        {"stick", "set", "c"},
+        {"stick", "set", "c", "b1", "--ttl", "long"},
         {"serve"},
         {"serve", "--listen", "10.0.0.1:1883"},
         {"serve", "--broker", "10.0.0.1:1883"},
@@ -89,12 +99,25 @@ TEST(Usage, every_command_has_help) {
                                                     {"features"},
                                                     {"status"},
                                                     {"brokers"},
+                                                    {"brokers", "add"},
+                                                    {"brokers", "remove"},
+                                                    {"brokers", "enable"},
+                                                    {"brokers", "weight"},
+                                                    {"brokers", "maxconn"},
+                                                    {"brokers", "drain"},
+                                                    {"brokers", "rebalance"},
+                                                    {"brokers", "moves"},
                                                     {"flows"},
                                                     {"flows", "list"},
                                                     {"flows", "count"},
                                                     {"flows", "show"},
                                                     {"flows", "kill"},
                                                     {"lookup"},
+                                                    {"stick"},
+                                                    {"stick", "list"},
+                                                    {"stick", "show"},
+                                                    {"stick", "set"},
+                                                    {"stick", "clear"},
                                                     {"decode"},
                                                     {"reload"},
                                                     {"top"},
@@ -237,6 +260,57 @@ TEST_F(Asking, filters_arrive_with_their_values) {
         << "an empty client id is a filter: it asks for clients without one";
 }
 
+TEST_F(Asking, changes_of_brokers_arrive_as_they_were_said) {
+    start();
+    EXPECT_EQ(ask({"brokers", "add", "b4", "10.0.0.4:1883", "--weight", "3"}).out,
+              "pool main: broker b4: added\n");
+    EXPECT_EQ(ask({"brokers", "weight", "b1", "7", "--pool", "main"}).out, "weight b1\n");
+    EXPECT_EQ(ask({"brokers", "maxconn", "b1", "0", "-j"}).out, "{\"changed\":[\"maxconn b1\"]}\n");
+    EXPECT_EQ(ask({"brokers", "enable", "b1"}).status, status_ok);
+    EXPECT_EQ(ask({"brokers", "remove", "b1"}).status, status_ok);
+    EXPECT_EQ(ask({"brokers", "drain", "b1", "--cancel"}).status, status_ok);
+    EXPECT_EQ(ask({"brokers", "rebalance", "--tolerance", "10%", "--rate", "6/m"}).out,
+              "nothing to move: every broker is within its share\n");
+    const auto nobody = ask({"brokers", "remove", "nobody"});
+    EXPECT_EQ(nobody.status, status_failed);
+    EXPECT_EQ(nobody.err, "limpet: there is no broker \"nobody\": did you mean \"b1\"?\n");
+    EXPECT_THAT(verbs_.asked(),
+                ElementsAre("add b4 - 10.0.0.4:1883 3", "weight b1 main 7", "maxconn b1 - 0", "enable b1 - -",
+                            "remove b1 - -", "cancel b1 - -", "rebalance - - 0.100000 0.100000 -"));
+}
+
+TEST_F(Asking, what_is_remembered_is_shown_and_changed) {
+    start();
+    EXPECT_EQ(ask({"stick", "list", "--broker", "b1", "--limit", "5"}).out,
+              "POOL  KEY               CLIENT ID  BROKER  CONNECTED  EXPIRES IN\n"
+              "main  0123456789abcdef  c          b1      no              1m 1s\n");
+    EXPECT_THAT(ask({"stick", "show", "c"}).out, StartsWith("client id   c\npool        main\n"));
+    EXPECT_EQ(ask({"stick", "show", "nobody"}).err, "limpet: no such client: look again\n");
+    EXPECT_EQ(ask({"stick", "set", "c", "b2", "--ttl", "1h", "--pool", "p"}).status, status_ok);
+    EXPECT_EQ(ask({"stick", "clear", "c"}).out, "2 cleared\n");
+    EXPECT_EQ(ask({"stick", "clear", "--all", "-j"}).out, "{\"cleared\":2}\n");
+    EXPECT_EQ(ask({"stick", "clear"}).err,
+              "limpet: nothing says what to forget: name a client id or a broker, or say all\n");
+    EXPECT_EQ(ask({"stick", "clear", "c", "--broker", "b1"}).status, status_failed);
+    EXPECT_THAT(verbs_.asked(), ElementsAre("stick list b1 - 5", "stick set b2 p c 3600", "stick clear - - c",
+                                            "stick clear - - -"));
+}
+
+TEST_F(Asking, a_drain_is_waited_for_and_shown_in_lines_where_there_is_no_terminal) {
+    start();
+    const auto outcome = ask({"brokers", "drain", "b1", "--rate", "200/s", "--deadline", "2m"});
+    EXPECT_EQ(outcome.status, status_ok) << outcome.err;
+    EXPECT_EQ(outcome.out,
+              "drain of main/b1: 0 of 10 ended, 100/s, 3s left\n"
+              "drain of main/b1: 10 of 10 ended, done after 2s\n");
+    EXPECT_THAT(verbs_.asked(), ElementsAre("drain b1 - 200.000000 120"));
+    verbs_.looks = 0;
+    const auto json = ask({"brokers", "drain", "b1", "--json"});
+    EXPECT_EQ(admin::Json::parse(json.out)["state"], "done") << "and only its last word";
+    EXPECT_THAT(ask({"brokers", "drain", "b1", "--no-wait"}).out, HasSubstr("0 of 10 ended"));
+    EXPECT_THAT(ask({"brokers", "moves"}).out, StartsWith("MOVE   POOL  BROKER  STATE"));
+}
+
 TEST_F(Asking, killing_without_a_filter_is_refused) {
     start();
     const auto outcome = ask({"flows", "kill"});
@@ -300,9 +374,36 @@ TEST(Documentation, every_command_stands_in_the_page_of_the_command_line) {
     std::ifstream file(std::filesystem::path(__FILE__).parent_path() / "../../../docs/CLI.md");
     std::stringstream page;
     page << file.rdbuf();
-    for (const auto* command :
-         {"serve", "detach", "check", "features", "status", "brokers", "flows", "flows count", "flows show",
-          "flows kill", "lookup", "decode", "reload", "top", "trace", "bench", "version"})
+    for (const auto* command : {"serve",
+                                "detach",
+                                "check",
+                                "features",
+                                "status",
+                                "brokers",
+                                "brokers add",
+                                "brokers remove",
+                                "brokers enable",
+                                "brokers weight",
+                                "brokers maxconn",
+                                "brokers drain",
+                                "brokers rebalance",
+                                "brokers moves",
+                                "flows",
+                                "flows count",
+                                "flows show",
+                                "flows kill",
+                                "lookup",
+                                "decode",
+                                "reload",
+                                "top",
+                                 "trace",
+                                 "bench",
+                                 "version",
+                                "stick",
+                                "stick list",
+                                "stick show",
+                                "stick set",
+                                "stick clear"})
         EXPECT_THAT(page.str(), HasSubstr(std::string("`limpet ") + command));
 }
 

@@ -4,6 +4,7 @@
 
 #include <gtest/gtest.h>
 
+#include "cli/progress.h"
 #include "cli/table.h"
 
 namespace limpet::cli {
@@ -62,8 +63,8 @@ TEST(Print, status_shows_everything_that_the_daemon_said) {
               "LISTENER  ADDRESS         PROTOCOL  POOL  ACCEPTED\n"
               "mqtt      10.91.0.1:1883  mqtt      main       302\n"
               "\n"
-              "POOL  BROKER  ADDRESS          STATE  WEIGHT  CONNECTIONS  CHOSEN  FAILURES\n"
-              "main  b1      10.92.0.11:1883  up          1          300     302         2\n"
+              "POOL  BROKER  ADDRESS          STATE  WEIGHT  CONNECTIONS  MAXIMUM  CHOSEN  FAILURES\n"
+              "main  b1      10.92.0.11:1883  up          1          300        -     302         2\n"
               "\n"
               "REASON            COUNT  MEANING\n"
               "relay_local_peer      2  client or broker is on the gateway itself\n");
@@ -103,6 +104,17 @@ TEST(Print, an_answer_of_another_shape_is_no_crash) {
         EXPECT_FALSE(lookup_text(json).empty()) << odd;
         EXPECT_FALSE(reload_text(json).empty()) << odd;
     }
+}
+
+TEST(Print, a_bar_fills_the_line_and_says_how_long_it_takes) {
+    const auto move =
+        Json::parse(R"({"kind":"drain","pool":"main","broker":"b1","state":"running","total":200,
+        "ended":100,"left":100,"per_second":50,"eta_seconds":2,"elapsed_seconds":2})");
+    EXPECT_EQ(progress_bar(move, 80), "drain b1  [" + std::string(15, '#') + std::string(16, '.') +
+                                          "]  50 %  100 of 200, 50/s, 2s left");
+    EXPECT_EQ(progress_bar(move, 80).size(), 78U);
+    EXPECT_EQ(progress_bar(move, 30), "drain b1  50 %  100 of 200, 50") << "narrow: without a bar";
+    EXPECT_EQ(progress_line(move), "drain of main/b1: 100 of 200 ended, 50/s, 2s left");
 }
 
 TEST(Print, reload_lists_what_changed) {

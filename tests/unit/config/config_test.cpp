@@ -82,8 +82,7 @@ INSTANTIATE_TEST_SUITE_P(
         Wrong{"an unknown list of sections",
               "[[brokers]]\nname = \"x\"\n" + rest,
               {"f.toml:1:1: unknown section \"brokers\": a configuration has daemon, dataplane, listener, "
-               "pool, "
-               "admin"}},
+               "pool, rule, admin"}},
         Wrong{
             "[listener] instead of [[listener]]",
             "[listener]\nname = \"m\"\n" + good_pool,
@@ -195,7 +194,13 @@ INSTANTIATE_TEST_SUITE_P(
               {"f.toml:5:20: max_connect_size: -1 is out of range: it must be from 64B to 16MiB"}},
         Wrong{"a weight out of range",
               rest + "weight = 65536\n",
-              {"f.toml:10:10: weight: 65536 is out of range: it must be from 0 to 65535"}}));
+              {"f.toml:10:10: weight: 65536 is out of range: it must be from 1 to 65535"}},
+        Wrong{"a weight of nothing",
+              rest + "weight = 0\n",
+              {"f.toml:10:10: weight: 0 is out of range: it must be from 1 to 65535"}},
+        Wrong{"a limit below nothing",
+              rest + "max_connections = -1\n",
+              {"f.toml:10:19: max_connections: -1 is out of range: it must be from 0 to 100000000"}}));
 
 Wrong listener_address(const std::string& why, const std::string& address, const std::string& message) {
     return {why,
@@ -375,11 +380,6 @@ INSTANTIATE_TEST_SUITE_P(
               {"f.toml:12:11: broker address \"10.91.0.1:1883\" is a listener of this configuration: "
                "connections "
                "would run in a circle"}},
-        Wrong{"all weights zero",
-              rest + "weight = 0\n",
-              {"f.toml:5:1: pool \"main\" gives every broker weight 0: no client could go anywhere; give one "
-               "of "
-               "them a weight above 0"}},
         Wrong{"memory upside down",
               good_listener + "[[pool]]\nname = \"main\"\nstick_minimum = \"2d\"\nstick_maximum = \"1d\"\n"
                               "[[pool.broker]]\nname = \"b\"\naddress = \"10.0.0.9:1\"\n",
@@ -478,10 +478,12 @@ stick_minimum = "1m"
 stick_maximum = "2d"
 stick_capacity = 10
 retry_down = "250ms"
+max_connections = 1000
 [[pool.broker]]
 name = "one"
 address = "127.0.0.1:1884"
-weight = 0
+weight = 3
+max_connections = 300
 [[pool.broker]]
 name = "two"
 address = "[2001:db8::2]:1884"
@@ -533,10 +535,122 @@ http = ""
     ASSERT_THAT(pool.brokers, SizeIs(2));
     EXPECT_EQ(pool.brokers[0].name, "one");
     EXPECT_EQ(pool.brokers[0].address.text(), "127.0.0.1:1884");
-    EXPECT_EQ(pool.brokers[0].weight, 0U);
+    EXPECT_EQ(pool.max_connections, 1000U);
+    EXPECT_EQ(pool.brokers[0].weight, 3U);
+    EXPECT_EQ(pool.brokers[0].max_connections, 300U);
+    EXPECT_EQ(pool.brokers[1].max_connections, 0U);
     EXPECT_EQ(pool.brokers[1].address.text(), "[2001:db8::2]:1884");
     EXPECT_EQ(pool.brokers[1].weight, 9U);
     EXPECT_EQ(config.admin.http, "");
+}
+
+const std::string with_rule = good_listener + good_pool + "[[rule]]\n";
+
+INSTANTIATE_TEST_SUITE_P(
+    rules_and_rates, WrongFile,
+    ::testing::Values(
+        Wrong{"a rule without an action",
+              with_rule,
+              {"f.toml:10:1: [[rule]] has no \"action\": add action = \"allow\" or \"deny\""}},
+        Wrong{"an action that nobody knows",
+              with_rule + "action = \"alow\"\n",
+              {"f.toml:11:10: action: \"alow\" is unknown: did you mean \"allow\"? It must be "
+               "one of allow, deny"}},
+        Wrong{"a network that is none",
+              with_rule + "action = \"deny\"\nsource = [\"10.0.0.0/33\"]\n",
+              {"f.toml:12:11: source: \"10.0.0.0/33\" is not a network: write it as 10.0.0.0/8 or "
+               "2001:db8::/32"}},
+        Wrong{"a version that is none",
+              with_rule + "action = \"deny\"\nversion = [\"5\", \"4\"]\n",
+              {"f.toml:12:17: version: \"4\" is unknown: it must be one of 3.1, 3.1.1, 5"}},
+        Wrong{"a reason for those who may come in",
+              with_rule + "action = \"allow\"\nreason = \"banned\"\n",
+              {"f.toml:12:10: reason: a rule that allows has none: leave it out"}},
+        Wrong{"a pool for those who may not",
+              with_rule + "action = \"deny\"\npool = \"main\"\n",
+              {"f.toml:12:8: pool: a rule that denies leads nowhere: leave it out"}},
+        Wrong{"a pool that is not there",
+              with_rule + "action = \"allow\"\npool = \"mian\"\n",
+              {"f.toml:12:8: pool: \"mian\" is unknown: did you mean \"main\"? It must be one of main"}},
+        Wrong{"a listener that is not there",
+              with_rule + "action = \"deny\"\nlistener = \"x\"\n",
+              {"f.toml:12:12: listener: \"x\" is unknown: it must be one of mqtt"}},
+        Wrong{"a key that is not there",
+              with_rule + "action = \"deny\"\nuser_name = \"x\"\n",
+              {"f.toml:12:1: unknown key \"user_name\": did you mean \"username\"?"}},
+        Wrong{"a keep-alive that no CONNECT can have",
+              with_rule + "action = \"deny\"\nkeep_alive_above = \"1d\"\n",
+              {"f.toml:12:20: keep_alive_above: \"1d\" is out of range: it must be from 1s to 65535s"}},
+        Wrong{"a rate without a time",
+              good_listener + "connect_rate = \"5/w\"\n" + good_pool,
+              {"f.toml:5:16: connect_rate: \"5/w\" is not a rate: write a whole number and a time, such as "
+               "\"200/s\", \"6/m\" or \"100/h\""}},
+        Wrong{"a rate that is a number",
+              good_listener + "connect_rate = 5\n" + good_pool,
+              {"f.toml:5:16: connect_rate: it must be a string, not a whole number"}}));
+
+TEST(Config, rules_and_rates_become_values) {
+    const auto loaded = load_text(R"(
+[[listener]]
+name = "mqtt"
+address = "10.0.0.1:1883"
+pool = "main"
+connect_rate = "2000/s"
+source_connect_rate = "50"
+client_connect_rate = "6/m"
+hold_off = "5m"
+[[listener]]
+name = "bytes"
+address = "10.0.0.1:1884"
+pool = "main"
+protocol = "tcp"
+[[pool]]
+name = "main"
+[[pool.broker]]
+name = "b1"
+address = "10.0.0.2:1883"
+[[pool]]
+name = "eu"
+[[pool.broker]]
+name = "b1"
+address = "10.0.0.3:1883"
+[[rule]]
+name = "europe"
+listener = "mqtt"
+source = "10.0.0.0/8"
+client_id = ["a*", "b?"]
+username = "eu-*"
+version = ["3.1.1", "5"]
+keep_alive_below = "10s"
+keep_alive_above = "1h"
+action = "allow"
+pool = "eu"
+[[rule]]
+action = "deny"
+)",
+                                  "f.toml");
+    ASSERT_THAT(lines_of(loaded), IsEmpty());
+    const auto& listener = loaded.config.listeners[0];
+    EXPECT_EQ(listener.connect_rate, (Rate{2000, 1s}));
+    EXPECT_EQ(listener.source_connect_rate, (Rate{50, 1s}));
+    EXPECT_EQ(listener.client_connect_rate, (Rate{6, 60s}));
+    EXPECT_EQ(listener.hold_off, 5min);
+    ASSERT_THAT(loaded.config.rules, SizeIs(2));
+    const auto& rule = loaded.config.rules[0];
+    EXPECT_EQ(rule.name, "europe");
+    EXPECT_EQ(rule.sources[0].text(), "10.0.0.0/8");
+    EXPECT_EQ(rule.client_ids, (std::vector<std::string>{"a*", "b?"}));
+    EXPECT_EQ(rule.usernames, (std::vector<std::string>{"eu-*"}));
+    EXPECT_EQ(rule.versions, (std::vector<unsigned>{4, 5}));
+    EXPECT_EQ(rule.keep_alive_below, 10s);
+    EXPECT_EQ(rule.keep_alive_above, 1h);
+    EXPECT_FALSE(rule.deny);
+    EXPECT_EQ(loaded.config.rules[1].name, "rule2");
+    EXPECT_TRUE(loaded.config.rules[1].deny);
+    EXPECT_EQ(loaded.config.rules[1].reason, DenyReason::not_authorized);
+    EXPECT_THAT(listener.rules, SizeIs(2));
+    EXPECT_THAT(loaded.config.listeners[1].rules, IsEmpty()) << "it hears nobody's CONNECT";
+    EXPECT_EQ(pools_of(listener), (std::vector<std::string>{"main", "eu"}));
 }
 
 TEST(Config, sections_of_later_versions_are_accepted_with_a_warning_at_their_place) {

@@ -60,10 +60,38 @@ TEST(difference, names_what_changes_hot) {
     EXPECT_THAT(difference.refused, IsEmpty());
 }
 
+TEST(difference, tells_limits_and_rules) {
+    auto before = base();
+    config::Rule first;
+    first.name = "first";
+    config::Rule second;
+    second.name = "second";
+    before.rules = {first, second};
+    auto after = before;
+    after.listeners[0].connect_rate = {200, std::chrono::seconds{1}};
+    after.listeners[0].client_connect_rate = {6, std::chrono::seconds{60}};
+    after.listeners[0].hold_off = std::chrono::seconds{5};
+    after.pools[0].max_connections = 100;
+    after.pools[0].brokers[0].max_connections = 50;
+    second.deny = true;
+    second.usernames = {"eu-*"};
+    second.keep_alive_below = std::chrono::seconds{10};
+    after.rules = {second, first};
+    EXPECT_THAT(
+        compare(before, after).changed,
+        ElementsAre("listener mqtt: connect_rate: none -> 200/s",
+                    "listener mqtt: client_connect_rate: none -> 6/m", "listener mqtt: hold_off: 60s -> 5s",
+                    "rule second: username: [] -> [eu-*]", "rule second: keep_alive_below: none -> 10s",
+                    "rule second: action: allow -> deny", "rules: order: [first, second] -> [second, first]",
+                    "pool main: max_connections: 0 -> 100",
+                    "pool main: broker b1: max_connections: 0 -> 50"));
+}
+
 TEST(difference, names_what_needs_a_restart) {
     auto after = base();
     after.daemon.workers = 3;
     after.daemon.socket = "/tmp/other";
+    after.daemon.state_file = "/tmp/state";
     after.dataplane.mode = config::Mode::tc;
     after.dataplane.interfaces = {"eth0", "eth1"};
     after.dataplane.max_flows = 5;
@@ -71,12 +99,12 @@ TEST(difference, names_what_needs_a_restart) {
     after.dataplane.hold_timeout = std::chrono::milliseconds{500};
     after.admin.http = "";
     const auto difference = compare(base(), after);
-    EXPECT_THAT(
-        difference.refused,
-        ElementsAre("daemon.workers: 0 -> 3", "daemon.socket: /run/limpet/limpet.sock -> /tmp/other",
-                    "dataplane.mode: auto -> tc", "dataplane.interfaces: [] -> [eth0, eth1]",
-                    "dataplane.max_flows: 1000000 -> 5", "dataplane.source_ports: 10000-32767 -> 10000-20000",
-                    "dataplane.hold_timeout: 2s -> 500ms", "admin.http: 127.0.0.1:9883 -> \"\""));
+    EXPECT_THAT(difference.refused,
+                ElementsAre("daemon.workers: 0 -> 3", "daemon.socket: /run/limpet/limpet.sock -> /tmp/other",
+                            "daemon.state_file: \"\" -> /tmp/state", "dataplane.mode: auto -> tc",
+                            "dataplane.interfaces: [] -> [eth0, eth1]", "dataplane.max_flows: 1000000 -> 5",
+                            "dataplane.source_ports: 10000-32767 -> 10000-20000",
+                            "dataplane.hold_timeout: 2s -> 500ms", "admin.http: 127.0.0.1:9883 -> \"\""));
     EXPECT_THAT(difference.changed, IsEmpty());
 }
 

@@ -138,6 +138,7 @@ class Gateway {
     [[nodiscard]] std::uint64_t counted(Reason reason) const;
     [[nodiscard]] Counts counts() const { return workers_->counts(); }
     [[nodiscard]] balancer::Pool& pool() { return *pool_; }
+    [[nodiscard]] std::shared_ptr<balancer::Pool> shared_pool() const { return pool_; }
     [[nodiscard]] Workers& workers() { return *workers_; }
     [[nodiscard]] const Endpoint& address() const { return address_; }
     [[nodiscard]] std::uint64_t connections_of(std::size_t broker) const;
