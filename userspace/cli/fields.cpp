@@ -30,4 +30,9 @@ std::string text(const Json& object, const char* name) {
     return text(at(object, name));
 }
 
+double number(const Json& object, const char* name) {
+    const auto& value = at(object, name);
+    return value.is_number() ? value.get<double>() : 0;
+}
+
 }  // namespace limpet::cli

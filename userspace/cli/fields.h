@@ -13,6 +13,8 @@ using admin::Json;
 
 /// A field of an object, or null.
 [[nodiscard]] const Json& at(const Json& object, const char* name);
+/// A number; 0 where there is none.
+[[nodiscard]] double number(const Json& object, const char* name);
 /// A value as it is shown to people; control characters of strangers are made visible.
 [[nodiscard]] std::string text(const Json& value);
 [[nodiscard]] std::string text(const Json& object, const char* name);

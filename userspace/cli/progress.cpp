@@ -8,17 +8,13 @@
 #include <cmath>
 #include <iostream>
 
+#include "cli/fields.h"
 #include "cli/table.h"
 
 namespace limpet::cli {
 namespace {
 
 constexpr std::chrono::seconds line_interval{2};
-
-double number(const admin::Json& move, const char* name) {
-    const auto found = move.find(name);
-    return found != move.end() && found->is_number() ? found->get<double>() : 0;
-}
 
 std::string word(const admin::Json& move, const char* name) {
     const auto found = move.find(name);

@@ -15,11 +15,6 @@ namespace {
 constexpr std::size_t most_busy = 20;
 constexpr std::size_t bar_width = 20;
 
-double number(const Json& object, const char* name) {
-    const auto& value = at(object, name);
-    return value.is_number() ? value.get<double>() : 0;
-}
-
 /// Per second; a counter that went back belongs to a new process and counts from zero.
 double rate(double before, double now, double seconds) {
     return (now >= before ? now - before : now) / seconds;

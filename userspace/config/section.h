@@ -184,7 +184,7 @@ class Section {
         std::vector<T> values;
         bool good = true;
         for (const auto& item : *array) {
-            T value;
+            T value{};
             if (!element(key, item, value, parse)) {
                 good = false;
             } else if (std::find(values.begin(), values.end(), value) != values.end()) {

@@ -63,9 +63,9 @@ Result<void> Runtime::start() {
     });
     pools_->adopt([this](const Pools::Visitor& visit) { dataplane_->for_each_flow(visit); });
     log_start();
-    auto options = session_options(config_);
-    options.trace = trace_;
-    workers_ = std::make_unique<session::Workers>(*dataplane_, std::move(options));
+    auto for_sessions = session_options(config_);
+    for_sessions.trace = trace_;
+    workers_ = std::make_unique<session::Workers>(*dataplane_, std::move(for_sessions));
     offers_ = std::make_unique<Offers>(*dataplane_, *workers_);
     offers_->follow(config_);
     offers_->ask_first();

@@ -102,7 +102,7 @@ struct EndOrder {
     std::uint64_t most = ~0ULL;  ///< flows
     /// Which of them, where the broker's address alone does not say it; empty: all. Called on the data
     /// plane's own thread.
-    std::function<bool(const Endpoint& listener, std::uint64_t client_hash)> meant;
+    std::function<bool(const Endpoint& listener, std::uint64_t client_hash)> meant = {};
 };
 
 struct EndProgress {

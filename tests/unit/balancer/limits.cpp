@@ -96,7 +96,7 @@ TEST(Placement, is_where_hashing_leads_whatever_is_remembered) {
         const auto home = pool.placement(client_of(id_of(i)));
         ASSERT_TRUE(now && home);
         EXPECT_EQ(now->why, Why::remembered);
-        elsewhere += home->name == "b4" ? 1 : 0;
+        elsewhere += home->name == "b4" ? 1U : 0U;
     }
     EXPECT_GT(elsewhere, 10U) << "a fourth of them belongs to the new broker";
     EXPECT_FALSE(pool.placement(client_of("")));

@@ -135,7 +135,7 @@ TEST(address_of_another_daemon, cannot_be_listened_on_though_its_port_may_be_sha
     Listener listener;
     listener.name = "late";
     listener.address = first.address();
-    listener.pool = std::make_shared<balancer::Pool>(balancer::PoolSpec{}, 1);
+    listener.destination.pool = std::make_shared<balancer::Pool>(balancer::PoolSpec{}, 1);
     const auto opened = second.workers().open(listener);
     ASSERT_FALSE(opened) << "the kernel would spread clients over both daemons";
     EXPECT_NE(opened.error().line().find("another program listens there already"), std::string::npos)
@@ -147,7 +147,7 @@ TEST(own_addresses, may_overlap) {
     Listener listener;
     listener.name = "all";
     listener.address = *Endpoint::parse("0.0.0.0:" + std::to_string(gateway.address().port));
-    listener.pool = std::make_shared<balancer::Pool>(balancer::PoolSpec{}, 1);
+    listener.destination.pool = std::make_shared<balancer::Pool>(balancer::PoolSpec{}, 1);
     EXPECT_TRUE(gateway.workers().open(listener));
 }
 
