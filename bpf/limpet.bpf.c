@@ -57,19 +57,6 @@ LIMPET_INLINE int limpet_decide(const struct limpet_way* way, int family, const 
     return LIMPET_VERDICT_FORWARD;
 }
 
-/* The bookkeeping of a packet that is certain to be forwarded by this program. */
-LIMPET_INLINE int limpet_follow(int family, const void* key, struct limpet_flow* flow,
-                                const struct limpet_packet* packet, __u32 now) {
-    int verdict = LIMPET_VERDICT_FORWARD;
-    if (packet->flags & (LIMPET_TCP_SYN | LIMPET_TCP_FIN | LIMPET_TCP_RST))
-        verdict = limpet_mark_end(family, key, flow, packet);
-    else if (flow->state == LIMPET_STATE_CLOSING && packet->payload &&
-             flow->close_reason == LIMPET_REASON_END_RST)
-        limpet_revive(family, flow);
-    if (verdict == LIMPET_VERDICT_FORWARD) limpet_remember(flow, packet, now);
-    return verdict;
-}
-
 LIMPET_INLINE void limpet_translate(int family, struct limpet_packet* packet, int layout, const void* end,
                                     void* entry, struct limpet_sums* sums) {
     if (family == 4)

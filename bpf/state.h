@@ -201,6 +201,20 @@ LIMPET_INLINE void limpet_revive(int family, struct limpet_flow* flow) {
     limpet_set_state(flow, LIMPET_STATE_ACTIVE, LIMPET_REASON_NONE);
 }
 
+/* The bookkeeping of a packet that is certain to be forwarded by this program, and what it does to its flow.
+ */
+LIMPET_INLINE int limpet_follow(int family, const void* key, struct limpet_flow* flow,
+                                const struct limpet_packet* packet, __u32 now) {
+    int verdict = LIMPET_VERDICT_FORWARD;
+    if (packet->flags & (LIMPET_TCP_SYN | LIMPET_TCP_FIN | LIMPET_TCP_RST))
+        verdict = limpet_mark_end(family, key, flow, packet);
+    else if (flow->state == LIMPET_STATE_CLOSING && packet->payload &&
+             flow->close_reason == LIMPET_REASON_END_RST)
+        limpet_revive(family, flow);
+    if (verdict == LIMPET_VERDICT_FORWARD) limpet_remember(flow, packet, now);
+    return verdict;
+}
+
 /* A SYN becomes what a keep-alive probe of the old connection would be (RFC 9293 3.8.4): an ACK one below the
  * next sequence number. An end that still has the connection answers with its numbers, the new client
  * answers those with a RST, and so the old connection ends; an end that has lost it answers with a RST. The

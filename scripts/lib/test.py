@@ -134,6 +134,12 @@ def packet_tests(arguments):
     return gtest("release", arguments.pattern, "^bpf_tests$")
 
 
+def models(_):
+    """The protocol of the handoff, in every order of its steps; and that rules which are left out are noticed."""
+    _, output = run(TOP / "tests/model/run", show=True)
+    return last_count(output)
+
+
 def end_to_end(arguments):
     command = [TOP / "tests/e2e/run"]
     if arguments.pattern:
@@ -210,6 +216,7 @@ SECTIONS = [
     ("format", formatting),
     ("unit", unit_tests),
     ("bpf", packet_tests),
+    ("model", models),
     ("e2e", end_to_end),
     ("parity", parity),
     ("fuzz", fuzzers),

@@ -123,6 +123,11 @@ Result<MapSet> find_lasting_maps(const Options& options) {
         if (complete(maps)) break;
     }
     if (!complete(maps)) {
+        // Another version's set of maps: its flows live, and are not this one's to drop.
+        if (maps.contains("limpet_flows4") || maps.contains("limpet_flows6"))
+            return fail(
+                "the data path that is attached has other maps than this version of limpet knows",
+                "run the version that attached it, or end its connections with limpet detach --force");
         // Pins alone are of no use: without a program the connections that they tell of are gone.
         remove_pins(options.bpffs);
         return MapSet{};

@@ -162,9 +162,28 @@ MapSet pinned_maps(const std::string& folder) {
     return maps;
 }
 
+namespace {
+
+/// Whether what lies there is a map that an earlier daemon pinned: anything else is not ours to remove.
+bool is_our_pin(const std::string& path, const std::string& name) {
+    const Fd map(bpf_obj_get(path.c_str()));
+    bpf_map_info info{};
+    std::uint32_t length = sizeof info;
+    return map && bpf_obj_get_info_by_fd(map.get(), &info, &length) == 0 && name == info.name;
+}
+
+}  // namespace
+
 Result<void> pin_maps(const std::string& folder, const BpfObject& object) {
     const auto pins = prepare_pins(folder);
     if (!pins) return std::unexpected(pins.error());
+    for (const std::string name : lasting_maps) {
+        const auto path = *pins + "/" + name;
+        struct stat info{};
+        if (::lstat(path.c_str(), &info) == 0 && !is_our_pin(path, name))
+            return fail(path + " is there already, and is no map of limpet's",
+                        "remove it, or name another folder with --bpffs");
+    }
     for (const std::string name : lasting_maps) {
         const auto path = *pins + "/" + name;
         ::unlink(path.c_str());
@@ -175,7 +194,10 @@ Result<void> pin_maps(const std::string& folder, const BpfObject& object) {
 }
 
 void remove_pins(const std::string& folder) {
-    for (const std::string name : lasting_maps) ::unlink((pin_folder(folder) + "/" + name).c_str());
+    for (const std::string name : lasting_maps) {
+        const auto path = pin_folder(folder) + "/" + name;
+        if (is_our_pin(path, name)) ::unlink(path.c_str());
+    }
     ::rmdir(pin_folder(folder).c_str());
     ::rmdir(folder.c_str());
 }

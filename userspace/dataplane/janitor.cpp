@@ -2,9 +2,12 @@
 #include "dataplane/janitor.h"
 
 #include <bpf/libbpf.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
 #include <poll.h>
 #include <spdlog/spdlog.h>
 #include <sys/eventfd.h>
+#include <sys/socket.h>
 
 #include <algorithm>
 #include <array>
@@ -30,6 +33,13 @@ std::chrono::milliseconds closing_silence(const FlowEntry& client, const FlowEnt
                       (acknowledged(client, broker) && acknowledged(broker, client));
     return done ? closing_timeout
                 : std::max<std::chrono::milliseconds>(closing_timeout, unacknowledged_timeout);
+}
+
+bool was_reset(const Fd& socket) {
+    tcp_info info{};
+    socklen_t length = sizeof info;
+    return getsockopt(socket.get(), IPPROTO_TCP, TCP_INFO, &info, &length) == 0 &&
+           info.tcpi_state == TCP_CLOSE;
 }
 
 }  // namespace
@@ -261,6 +271,9 @@ void Janitor::close_due(Clock::time_point now) {
     }
     descriptors_.fetch_sub(2 * closing.size(), std::memory_order_relaxed);
     for (const auto& grace : closing) {
+        // A RST that had passed before HOLD began reaches its socket behind the handoff, unseen by the flow.
+        if (was_reset(grace.client) || was_reset(grace.broker))
+            kill(grace.pair.client, LIMPET_REASON_END_RST);
         conntrack_.forget(grace.pair.client.source(), grace.pair.client.destination());
         conntrack_.forget(grace.pair.broker.destination(), grace.pair.broker.source());
     }
@@ -352,7 +365,9 @@ void Janitor::adopt() {
 /// Its connection was on its way when the daemon died, and its socket went with the daemon; one that was
 /// frozen (TCP_REPAIR) went without a word, so its end would wait for ever.
 void Janitor::remove_orphan(const FlowKey& key, const FlowEntry& entry) {
-    if (entry.flow.state != LIMPET_STATE_RETIRED && (entry.flow.flags & LIMPET_FLOW_NOTE_SEEN) != 0)
+    const bool ended = entry.flow.state == LIMPET_STATE_RETIRED &&
+                       entry.flow.close_reason != LIMPET_REASON_HOLD_EXPIRED;  // that is frozen still
+    if (!ended && (entry.flow.flags & LIMPET_FLOW_NOTE_SEEN) != 0)
         sender_.send_reset(key.destination(), key.source(), entry.flow.note_ack,
                            entry.flow.note_sequence_end);
     maps_.retire(key, 0, LIMPET_REASON_END_ORPHAN);

@@ -3,7 +3,7 @@
 import threading
 import time
 
-from limpet_lab import checks, clients
+from limpet_lab import bpf, checks, clients
 from limpet_lab.gateway import toml_table
 from limpet_lab.process import LabError, patient, run, wait_until
 from limpet_lab.scenario import scenario
@@ -120,6 +120,58 @@ def ports_of_adopted_flows_are_not_given_twice(lab):
         raise LabError(f"25 flows share {len(set(sources))} source ports")
     for connection in old + new:
         clients.ping(connection)
+
+
+def _note(lab, *words):
+    """`status` says in its note what is wrong."""
+    note = lab.gateway.status()["note"]
+    if missing := [word for word in words if word not in note]:
+        raise LabError(f"the note of status lacks {missing}: {note!r}")
+
+
+@scenario(modes=("tc",), families=(4,))
+def maps_of_another_version_are_refused_and_go_on_forwarding(lab):
+    """A daemon that does not know the layout of the attached maps says so, drops nothing, and relays what is new."""
+    lab.start()
+    held = [lab.raw_session(f"held-{number}") for number in range(5)]
+    checks.all_spliced(lab, 5)
+    lab.gateway.stop()
+    settings = lab.bpffs() / "v1" / "limpet_setting"
+    version = bpf.change_word(settings, 40, 0, 77)
+    lab.gateway.start()
+    _note(lab, "another version", "77", "detach --force")
+    for connection in held:
+        clients.ping(connection)
+    clients.ping(lab.raw_session("relayed"))
+    lab.gateway.stop()
+    bpf.change_word(settings, 40, 0, version)
+    lab.gateway.start()
+    if (count := lab.gateway.flow_count()) != 5:
+        raise LabError(f"the right version adopts {count} flows of 5")
+    for connection in held:
+        clients.ping(connection)
+
+
+@scenario(modes=("tc",), families=(4,))
+def foreign_pins_are_left_alone(lab):
+    """What somebody else pinned under a name of ours, or a folder there, is named in `status` and not touched."""
+    lab.start_brokers()
+    pins = lab.bpffs() / "v1"
+    pins.mkdir(parents=True)
+    for name, make in (("limpet_flows4", bpf.pin_foreign_map), ("limpet_counters", lambda path: path.mkdir())):
+        path = pins / name
+        make(path)
+        lab.make_gateway().start()
+        _note(lab, str(path), "no map of limpet's")
+        connection = lab.raw_session(f"beside-{name}")
+        lab.gateway.wait_spliced(1)
+        clients.ping(connection)
+        connection.close()
+        wait_until(lambda: lab.gateway.flow_count() == 0, 10, "the flow ends", step=0.1)
+        lab.gateway.stop()
+        if not path.exists():
+            raise LabError(f"{path} was removed")
+        path.rmdir() if path.is_dir() else path.unlink()
 
 
 @scenario(modes=("relay",), families=(4,))

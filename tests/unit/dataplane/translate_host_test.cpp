@@ -148,9 +148,15 @@ Constants random_constants(model::Generator& generator, const Packet& packet) {
     return constants;
 }
 
+#ifdef __SANITIZE_ADDRESS__
+constexpr int generated_packets = 200'000;
+#else
+constexpr int generated_packets = 1'000'000;
+#endif
+
 TEST(TranslateHost, agrees_with_the_model_on_generated_packets) {
     model::Generator generator(20'250'101);
-    for (int round = 0; round < 200'000; ++round) {
+    for (int round = 0; round < generated_packets; ++round) {
         auto packet = random_packet(generator);
         const auto options = generator.options();
         packet.options = model::bytes_of(options);
@@ -161,6 +167,23 @@ TEST(TranslateHost, agrees_with_the_model_on_generated_packets) {
         ASSERT_EQ(seen.result, 0) << "round " << round;
         ASSERT_EQ(seen.frame, wanted) << "round " << round << ": " << difference(seen.frame, wanted);
         ASSERT_TRUE(checksums_right(seen.frame)) << "round " << round;
+    }
+}
+
+TEST(TranslateHost, refuses_a_generated_packet_that_is_cut_anywhere_and_leaves_it_as_it_was) {
+    model::Generator generator(7);
+    for (int round = 0; round < 1'000; ++round) {
+        auto packet = random_packet(generator);
+        packet.padding = 0;
+        packet.options = model::bytes_of(generator.options());
+        const auto constants = random_constants(generator, packet);
+        const auto whole = packet.build();
+        for (std::size_t length = 0; length < whole.size(); ++length) {
+            const Bytes cut(whole.begin(), whole.begin() + static_cast<std::ptrdiff_t>(length));
+            const auto seen = translate(cut, constants);
+            ASSERT_NE(seen.result, 0) << "round " << round << ", " << length << " of " << whole.size();
+            ASSERT_EQ(seen.frame, cut) << "round " << round << ", " << length << " of " << whole.size();
+        }
     }
 }
 
