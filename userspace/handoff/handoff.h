@@ -20,8 +20,10 @@ class Dataplane;
 
 namespace limpet::handoff {
 
-/// Longest advice of how long to wait between two steps.
+/// Longest advice of how long to wait between two steps …
 inline constexpr std::chrono::milliseconds longest_wait{50};
+/// … but for a client that has not said a word yet, where the next step is due when one comes.
+inline constexpr std::chrono::milliseconds silent_wait{500};
 
 /// What is kept of a connection for display and for its end; copied into the entries.
 struct FlowFacts {

@@ -52,6 +52,7 @@ Result<SocketInfo> read_socket(int socket) {
     SocketInfo result;
     result.established = info.tcpi_state == established;
     result.round_trip = std::chrono::microseconds(info.tcpi_rtt);
+    result.silent = info.tcpi_bytes_received == 0 && info.tcpi_bytes_acked <= 1;  // the SYN may count
     auto& options = result.options;
     options.timestamps = (info.tcpi_options & TCPI_OPT_TIMESTAMPS) != 0;
     options.sack = (info.tcpi_options & TCPI_OPT_SACK) != 0;

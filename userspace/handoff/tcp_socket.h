@@ -17,6 +17,8 @@ struct SocketInfo {
     bool established = false;
     LegOptions options;                       ///< peer_segment as far as the socket knows it
     std::chrono::microseconds round_trip{0};  ///< smoothed
+    bool silent =
+        false;  ///< since its handshake the peer has sent no data, and got none that it acknowledged
 };
 [[nodiscard]] Result<SocketInfo> read_socket(int socket);
 

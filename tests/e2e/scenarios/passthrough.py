@@ -107,8 +107,8 @@ def _sink(lab, number, port):
 
 @scenario(brokers=2)
 def any_protocol_crosses_and_sources_lead_where_they_should(lab):
-    """`tcp`: the server may speak first; the client's address picks the pool; it is handed off before anybody said
-    a word."""
+    """`tcp`: the server may speak first; the client's address picks the pool; it is handed off with the first word,
+    whoever says it, and however long nobody does."""
     servers = [_sink(lab, number, TLS_PORT) for number in (1, 2)]
     for server in servers:
         lab.resources.on_exit(server.close)
@@ -120,10 +120,10 @@ def any_protocol_crosses_and_sources_lead_where_they_should(lab):
     client = lab.raw(port=TLS_PORT)
     servers[0].settimeout(patient(10))
     served = lab.track(servers[0].accept()[0])
-    checks.all_spliced(lab, 1)
     served.sendall(b"welcome")
     if mqtt.read_exactly(client, 7) != b"welcome":
         raise LabError("the greeting changed")
+    checks.all_spliced(lab, 1)
     data = clients.payload(2, 1_000_000)
     for there, back in ((client, served), (served, client)):
         for at in range(0, len(data), PIECE):

@@ -89,6 +89,7 @@ TEST_F(RuntimeTest, status_has_every_part_that_scripts_read) {
                                             {"address", "127.0.0.1:" + std::to_string(port)},
                                             {"protocol", "mqtt"},
                                             {"pool", "main"},
+                                            {"pools", Json::array({"main"})},
                                             {"accepted", 0}}));
     EXPECT_EQ(status["brokers"][0], (Json{{"name", "b1"},
                                           {"address", "127.0.0.1:9"},
