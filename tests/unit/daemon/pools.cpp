@@ -110,7 +110,7 @@ TEST_F(PoolsTest, flows_of_a_listener_with_routes_belong_to_the_pool_that_has_th
     adopt({one, flow("10.9.0.1:1001", "10.0.0.1:1883", "10.1.0.2:1883")});
     EXPECT_EQ(connections("third", "b9"), 1u);
     EXPECT_EQ(connections("main", "b2"), 1u);
-    EXPECT_EQ(pools.of_flow(one.listener, one.broker)->name(), "third");
+    EXPECT_EQ(pools.of_flow(one.listener, one.broker, one.client_hash)->first->name(), "third");
     pools.flow_ended(end_of(one));
     EXPECT_EQ(connections("third", "b9"), 0u);
 }
