@@ -13,7 +13,7 @@ namespace {
 
 constexpr std::size_t remembered_moves = 50;
 constexpr std::chrono::milliseconds step_interval{20};
-constexpr std::chrono::duration<double> saved_up{0.25};
+constexpr std::chrono::duration<double> saved_up{1};
 
 }  // namespace
 

@@ -71,7 +71,7 @@ class Pacer {
     using Clock = std::chrono::steady_clock;
     /// `per_second` 0: no limit.
     Pacer(double per_second, Clock::time_point now) : per_second_(per_second), last_(now) {}
-    /// No more than a quarter of a second's worth is saved up while nothing is ended.
+    /// No more than a second's worth is saved up while nothing is ended.
     [[nodiscard]] std::uint64_t due(Clock::time_point now);
     void spend(std::uint64_t count);
 

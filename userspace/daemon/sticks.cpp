@@ -90,6 +90,7 @@ Result<Json> Runtime::stick_list(const admin::StickQuery& query) {
     auto list = Json::array();
     std::unordered_map<std::uint64_t, std::size_t> places;
     for (const auto& pool : *pools) {
+        const auto pool_name = pool->name();  // asked before the pool is locked for the visit
         const auto names = broker_names(*pool);
         std::optional<BrokerId> wanted;
         if (query.broker) {
@@ -105,8 +106,7 @@ Result<Json> Runtime::stick_list(const admin::StickQuery& query) {
                 if (full() || (wanted && memory.broker != *wanted)) return;
                 const auto name = names.find(memory.broker);
                 if (memory.connected) places[memory.key_hash] = list.size();
-                list.push_back(
-                    stick_json(pool->name(), name == names.end() ? "" : name->second, memory, now));
+                list.push_back(stick_json(pool_name, name == names.end() ? "" : name->second, memory, now));
             });
     }
     // Only a hash is kept of a key; who is connected in the kernel is known by name.

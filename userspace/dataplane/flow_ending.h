@@ -54,7 +54,7 @@ class FlowEnding {
 };
 
 /// How much of an allowance is saved up while nothing is ended: no burst is larger than this time's worth.
-inline constexpr std::chrono::milliseconds ending_burst{250};
+inline constexpr std::chrono::milliseconds ending_burst{1000};
 /// Entries looked at in one step of a job, and flows ended in it where no pace is set.
 inline constexpr std::uint32_t ending_piece = 4096;
 

@@ -177,7 +177,7 @@ def brokers_come_go_and_change_without_losing_a_connection(lab):
     checks.all_spliced(lab, len(held))
     for words in (("add", "b1", "10.92.0.99:1883"), ("add", "b9", endpoint(broker_address(lab.family, 1), 1883)),
                   ("add", "b9", "nowhere"), ("weight", "b1", "0"), ("weight", "b1", "65536"), ("weight", "b9", "1"),
-                  ("remove", "b9"), ("drain", "b9"), ("drain", "b1", "--rate", "1000000000/s")):
+                  ("remove", "b9"), ("drain", "b9"), ("drain", "b1", "--rate", "5000000/s")):
         before = lab.gateway.ask("brokers")
         refused = lab.gateway.command("brokers", *words, *_pool(lab), check=False)
         if refused.returncode != 1 or not refused.stderr.startswith("limpet: ") or refused.stderr.count("\n") != 1:
