@@ -206,8 +206,7 @@ Step Connection::State::prepare(int client_socket, int broker_socket, bool idle)
     const bool quiet = *client_left == 0 && *broker_left == 0;
     // A protocol in which nobody has spoken yet: there is nothing to note, and no hurry.
     if (!noted(notes.leg[0]) && quiet)
-        if (const auto info = read_socket(client_socket); info && info->silent)
-            return again(silent_wait);
+        if (const auto info = read_socket(client_socket); info && info->silent) return again(silent_wait);
     // Both ends have acknowledged all, and still not one packet of theirs was noted.
     if (!seen && quiet && ++polls > seen_polls) return relay(LIMPET_REASON_RELAY_NOT_SEEN);
     if (!idle || !seen || (!quiet && Clock::now() < patience_ends)) {

@@ -110,9 +110,9 @@ TEST(Print, a_bar_fills_the_line_and_says_how_long_it_takes) {
     const auto move =
         Json::parse(R"({"kind":"drain","pool":"main","broker":"b1","state":"running","total":200,
         "ended":100,"left":100,"per_second":50,"eta_seconds":2,"elapsed_seconds":2})");
-    EXPECT_EQ(progress_bar(move, 80), "drain b1  [" + std::string(15, '#') + std::string(16, '.') +
+    EXPECT_EQ(progress_bar(move, 80), "drain b1  [" + std::string(17, '#') + std::string(18, '.') +
                                           "]  50 %  100 of 200, 50/s, 2s left");
-    EXPECT_EQ(progress_bar(move, 80).size(), 78U);
+    EXPECT_EQ(progress_bar(move, 80).size(), 80U);
     EXPECT_EQ(progress_bar(move, 30), "drain b1  50 %  100 of 200, 50") << "narrow: without a bar";
     EXPECT_EQ(progress_line(move), "drain of main/b1: 100 of 200 ended, 50/s, 2s left");
 }
