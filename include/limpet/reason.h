@@ -94,7 +94,12 @@
     X(END_DRAINED, "end_drained", "the operator drained its broker")                                        \
     X(END_REBALANCED, "end_rebalanced", "the operator moved its client to a broker with fewer")             \
     X(END_BROKER_DOWN, "end_broker_down", "its broker was found dead")                                      \
-    X(CLOSE_TUPLE_IN_USE, "close_tuple_in_use", "transparent: the client's tuple is in use at the broker")
+    X(CLOSE_TUPLE_IN_USE, "close_tuple_in_use", "transparent: the client's tuple is in use at the broker")  \
+    X(PROBE_PASSED, "probe_passed", "a health check had a good answer")                                     \
+    X(PROBE_FAILED, "probe_failed", "a health check had a bad answer, or none")                             \
+    X(BROKER_DOWN, "broker_down", "health checks found a broker dead")                                      \
+    X(BROKER_REFUSED, "broker_refused", "a broker was busy or unavailable by its CONNACK")                  \
+    X(CLOSE_ATTEMPTS, "close_broker_attempts", "broker_attempts brokers did not take the client")
 
 enum limpet_reason {
 #define LIMPET_REASON_ENTRY(identifier, name, sentence) LIMPET_REASON_##identifier,

@@ -106,16 +106,66 @@ void check_tls(Section& section) {
                           "[listener.tls] has no effect: this listener speaks plain TCP (warning)");
 }
 
-void check_health(Section& section) {
-    constexpr std::array<std::pair<std::string_view, int>, 3> probes{{{"tcp", 0}, {"mqtt", 1}, {"http", 2}}};
-    int unused = 0;
-    milliseconds interval{};
-    section.choice("probe", unused, Names<int>(probes));
-    section.duration("interval", interval, bounds::probe_interval);
-    section.reader().warn(
-        section.position(),
-        "[pool.health] has no effect in this version: brokers are judged by real clients, one "
-        "that fails is avoided for retry_down (warning)");
+Result<std::string> one_line(std::string_view text) {
+    const auto is_control = [](char character) {
+        return static_cast<unsigned char>(character) < 0x20 || character == 0x7f;
+    };
+    if (text.empty()) return fail("it is empty", "leave the key out, or name something");
+    if (text.size() > 1024) return fail("it is longer than 1024 bytes");
+    if (std::ranges::any_of(text, is_control)) return fail(quote(text) + " has a control character");
+    return std::string(text);
+}
+
+Result<std::string> http_path(std::string_view text) {
+    if (auto line = one_line(text); !line) return line;
+    if (text.front() != '/' || text.find(' ') != text.npos)
+        return fail(quote(text) + " is no path", "it begins with / and has no spaces, such as \"/healthz\"");
+    return std::string(text);
+}
+
+/// Keys that only one sort of probe reads.
+void refuse_foreign(Section& section, std::span<const std::string_view> keys, std::string_view probe) {
+    for (const auto key : keys)
+        if (section.node(key))
+            section.reader().report(
+                section.position(key),
+                quote(key) + " is only for probe = " + quote(probe) + ": leave it out, or change the probe");
+}
+
+Health read_health(Section& section) {
+    constexpr std::array<std::pair<std::string_view, Probe>, 3> probes{
+        {{"tcp", Probe::tcp}, {"mqtt", Probe::mqtt}, {"http", Probe::http}}};
+    constexpr std::array<std::pair<std::string_view, bool>, 2> states{{{"up", true}, {"down", false}}};
+    constexpr std::array<std::pair<std::string_view, MqttVersion>, 3> versions{
+        {{"3.1", MqttVersion::v31}, {"3.1.1", MqttVersion::v311}, {"5", MqttVersion::v5}}};
+    constexpr std::array<std::string_view, 4> for_mqtt{"mqtt_version", "client_id", "username", "password"};
+    constexpr std::array<std::string_view, 3> for_http{"path", "host", "status"};
+    Health health;
+    health.always = true;
+    section.choice("probe", health.probe, Names<Probe>(probes));
+    section.duration("interval", health.interval, bounds::probe_interval);
+    section.duration("fast_interval", health.fast_interval, bounds::probe_interval);
+    section.duration("timeout", health.timeout, bounds::probe_timeout);
+    section.number("rise", health.rise, bounds::probe_streak);
+    section.number("fall", health.fall, bounds::probe_streak);
+    section.choice("initial", health.initially_up, Names<bool>(states));
+    section.number("port", health.port, bounds::probe_port);
+    section.duration("slow_start", health.slow_start, bounds::slow_start);
+    section.number("end_rate", health.end_rate, bounds::end_rate);
+    section.choice("mqtt_version", health.mqtt_version, Names<MqttVersion>(versions));
+    section.text("client_id", health.client_id, one_line);
+    section.text("username", health.username, one_line);
+    section.text("password", health.password, one_line);
+    section.text("path", health.path, http_path);
+    section.text("host", health.host, one_line);
+    section.number("status", health.status, bounds::http_status);
+    if (health.probe != Probe::mqtt) refuse_foreign(section, for_mqtt, "mqtt");
+    if (health.probe != Probe::http) refuse_foreign(section, for_http, "http");
+    // MQTT-3.1.1 3.1.2.9; MQTT 5 has no such rule
+    if (section.node("password") && !section.node("username") && health.mqtt_version != MqttVersion::v5)
+        section.reader().report(section.position("password"),
+                                "password without username: MQTT before 5 has no such thing, add username");
+    return health;
 }
 
 Listener read_listener(Section& section) {
@@ -176,9 +226,10 @@ Pool read_pool(Section& section) {
     section.duration("stick_maximum", pool.stick_maximum, bounds::stick);
     section.number("stick_capacity", pool.stick_capacity, bounds::stick_capacity);
     section.duration("retry_down", pool.retry_down, bounds::retry_down);
+    section.number("broker_attempts", pool.broker_attempts, bounds::broker_attempts);
     if (const auto* table = single(section, "health", health_schema.label)) {
         Section health(section.reader(), *table, health_schema);
-        check_health(health);
+        pool.health = read_health(health);
     }
     for (const auto* table : several(section, "broker", broker_schema.label)) {
         Section broker(section.reader(), *table, broker_schema);

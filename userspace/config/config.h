@@ -81,6 +81,32 @@ struct Broker {
     Position address_position{};
 };
 
+enum class Probe { tcp, mqtt, http };
+enum class MqttVersion { v31, v311, v5 };
+
+struct Health {
+    bool always =
+        false;  ///< the section is there; otherwise a broker is only asked when clients have trouble
+    Probe probe = Probe::tcp;
+    std::chrono::milliseconds interval{5000};
+    std::chrono::milliseconds fast_interval{500};  ///< while the answers differ from the verdict
+    std::chrono::milliseconds timeout{2000};
+    unsigned rise = 2;
+    unsigned fall = 3;
+    bool initially_up = true;
+    std::uint16_t port = 0;  ///< 0: the broker's own
+    std::chrono::milliseconds slow_start{30000};
+    std::uint32_t end_rate = 2500;  ///< connections a second that a dead broker's clients lose; 0: at once
+    MqttVersion mqtt_version = MqttVersion::v311;
+    std::string client_id;  ///< empty: one of Limpet's own
+    std::string username;   ///< empty: none
+    std::string password;   ///< empty: none
+    std::string path = "/";
+    std::string host;  ///< empty: the address
+    unsigned status = 200;
+    bool operator==(const Health&) const = default;
+};
+
 struct Pool {
     std::string name;
     Strategy strategy = Strategy::sticky;
@@ -90,7 +116,9 @@ struct Pool {
     std::chrono::seconds stick_maximum{7 * 86400};
     std::uint32_t stick_capacity = 2'000'000;
     std::chrono::milliseconds retry_down{2000};
-    bool transparent = false;  ///< brokers see the client's own address and port
+    unsigned broker_attempts = 16;  ///< brokers that are tried for one CONNECT
+    bool transparent = false;       ///< brokers see the client's own address and port
+    Health health;
     std::vector<Broker> brokers;
     Position position;  ///< of the [[pool]]
     Position name_position{};

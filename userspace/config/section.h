@@ -36,11 +36,23 @@ inline constexpr std::array<std::string_view, 12> dataplane_keys{
 inline constexpr std::array<std::string_view, 8> listener_keys{
     "name", "address", "protocol", "pool", "connect_timeout", "connack_timeout", "max_connect_size", "tls"};
 inline constexpr std::array<std::string_view, 4> tls_keys{"certificate", "key", "client_ca", "verify"};
-inline constexpr std::array<std::string_view, 12> pool_keys{
-    "name",           "strategy",    "key",           "unknown_clients",
-    "proxy_protocol", "transparent", "stick_minimum", "stick_maximum",
-    "stick_capacity", "retry_down",  "health",        "broker"};
-inline constexpr std::array<std::string_view, 2> health_keys{"probe", "interval"};
+inline constexpr std::array<std::string_view, 13> pool_keys{"name",
+                                                            "strategy",
+                                                            "key",
+                                                            "unknown_clients",
+                                                            "proxy_protocol",
+                                                            "transparent",
+                                                            "stick_minimum",
+                                                            "stick_maximum",
+                                                            "stick_capacity",
+                                                            "retry_down",
+                                                            "broker_attempts",
+                                                            "health",
+                                                            "broker"};
+inline constexpr std::array<std::string_view, 17> health_keys{
+    "probe",    "interval", "fast_interval", "timeout",  "rise",         "fall",
+    "initial",  "port",     "slow_start",    "end_rate", "mqtt_version", "client_id",
+    "username", "password", "path",          "host",     "status"};
 inline constexpr std::array<std::string_view, 3> broker_keys{"name", "address", "weight"};
 inline constexpr std::array<std::string_view, 1> admin_keys{"http"};
 

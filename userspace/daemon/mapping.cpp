@@ -51,6 +51,30 @@ balancer::Key key_of(config::Key key) {
     return balancer::Key::source_ip;
 }
 
+health::Kind probe_kind_of(config::Probe probe) {
+    switch (probe) {
+        case config::Probe::tcp:
+            return health::Kind::tcp;
+        case config::Probe::mqtt:
+            return health::Kind::mqtt;
+        case config::Probe::http:
+            break;
+    }
+    return health::Kind::http;
+}
+
+mqtt::Version mqtt_version_of(config::MqttVersion version) {
+    switch (version) {
+        case config::MqttVersion::v31:
+            return mqtt::Version::v31;
+        case config::MqttVersion::v311:
+            return mqtt::Version::v311;
+        case config::MqttVersion::v5:
+            break;
+    }
+    return mqtt::Version::v5;
+}
+
 }  // namespace
 
 unsigned worker_count(const config::Config& config) {
@@ -97,9 +121,38 @@ balancer::PoolSpec pool_spec(const config::Pool& pool) {
     spec.stick_maximum = pool.stick_maximum;
     spec.stick_capacity = pool.stick_capacity;
     spec.retry_down = pool.retry_down;
+    spec.slow_start = pool.health.slow_start;
     for (const auto& broker : pool.brokers)
         spec.brokers.push_back({.name = broker.name, .address = broker.address, .weight = broker.weight});
     return spec;
+}
+
+health::Terms health_terms(const config::Pool& pool) {
+    const auto& from = pool.health;
+    health::Terms terms;
+    terms.interval = from.interval;
+    terms.fast_interval = from.fast_interval;
+    terms.rise = from.rise;
+    terms.fall = from.fall;
+    terms.initially_up = from.initially_up;
+    terms.always = from.always;
+    return terms;
+}
+
+health::ProbeTerms probe_terms(const config::Pool& pool) {
+    const auto& from = pool.health;
+    health::ProbeTerms terms;
+    terms.kind = probe_kind_of(from.probe);
+    terms.timeout = from.timeout;
+    terms.port = from.port;
+    terms.mqtt.version = mqtt_version_of(from.mqtt_version);
+    terms.mqtt.client_id = from.client_id;
+    if (!from.username.empty()) terms.mqtt.username = from.username;
+    if (!from.password.empty()) terms.mqtt.password = from.password;
+    terms.http.path = from.path;
+    terms.http.status = from.status;
+    terms.http.host = from.host;
+    return terms;
 }
 
 dataplane::Families transparent_families(const std::vector<config::Pool>& pools) {
@@ -112,13 +165,14 @@ dataplane::Families transparent_families(const std::vector<config::Pool>& pools)
     return families;
 }
 
-bool is_transparent(const std::vector<config::Pool>& pools, const std::string& name) {
-    return std::ranges::any_of(
-        pools, [&](const config::Pool& pool) { return pool.name == name && pool.transparent; });
+const config::Pool& pool_named(const std::vector<config::Pool>& pools, const std::string& name) {
+    static const config::Pool none;
+    const auto found = std::ranges::find(pools, name, &config::Pool::name);
+    return found == pools.end() ? none : *found;
 }
 
 session::Listener listener_of(const config::Listener& listener, std::shared_ptr<balancer::Pool> pool,
-                              bool transparent) {
+                              const config::Pool& terms) {
     session::Listener result;
     result.name = listener.name;
     result.address = listener.address;
@@ -128,7 +182,8 @@ session::Listener listener_of(const config::Listener& listener, std::shared_ptr<
     result.connack_timeout = listener.connack_timeout;
     result.max_connect_size = listener.max_connect_size;
     result.pool = std::move(pool);
-    result.transparent = transparent;
+    result.transparent = terms.transparent;
+    result.broker_attempts = terms.broker_attempts;
     return result;
 }
 

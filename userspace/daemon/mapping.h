@@ -7,6 +7,7 @@
 #include "balancer/balancer.h"
 #include "config/config.h"
 #include "dataplane/dataplane.h"
+#include "health/monitor.h"
 #include "session/worker.h"
 
 namespace limpet::daemon {
@@ -15,12 +16,14 @@ namespace limpet::daemon {
 [[nodiscard]] dataplane::Options dataplane_options(const config::Config& config, bool flush);
 [[nodiscard]] session::Options session_options(const config::Config& config);
 [[nodiscard]] balancer::PoolSpec pool_spec(const config::Pool& pool);
+[[nodiscard]] health::Terms health_terms(const config::Pool& pool);
+[[nodiscard]] health::ProbeTerms probe_terms(const config::Pool& pool);
 [[nodiscard]] session::Listener listener_of(const config::Listener& listener,
-                                            std::shared_ptr<balancer::Pool> pool, bool transparent);
+                                            std::shared_ptr<balancer::Pool> pool, const config::Pool& terms);
 /// IP versions of the brokers of all transparent pools.
 [[nodiscard]] dataplane::Families transparent_families(const std::vector<config::Pool>& pools);
-/// Whether the pool of this name is transparent.
-[[nodiscard]] bool is_transparent(const std::vector<config::Pool>& pools, const std::string& name);
+/// The pool of this name, which validation has found to be there.
+[[nodiscard]] const config::Pool& pool_named(const std::vector<config::Pool>& pools, const std::string& name);
 
 [[nodiscard]] std::string_view protocol_name(config::Protocol protocol);
 [[nodiscard]] std::string_view mode_name(config::Mode mode);

@@ -15,10 +15,17 @@ namespace {
 using admin::Json;
 
 Json broker_json(const balancer::Pool& pool, const balancer::BrokerView& broker) {
-    return {{"name", broker.spec.name},     {"address", broker.spec.address.text()},
-            {"pool", pool.name()},          {"state", balancer::broker_state_name(broker.state)},
-            {"weight", broker.spec.weight}, {"connections", broker.connections},
-            {"chosen", broker.chosen},      {"failures", broker.failures}};
+    return {{"name", broker.spec.name},
+            {"address", broker.spec.address.text()},
+            {"pool", pool.name()},
+            {"state", balancer::broker_state_name(broker.state)},
+            {"weight", broker.spec.weight},
+            {"connections", broker.connections},
+            {"chosen", broker.chosen},
+            {"failures", broker.failures},
+            {"healthy", !broker.unhealthy},
+            {"share_percent", broker.percent},
+            {"last_error", broker.last_error}};
 }
 
 Json interface_json(const dataplane::InterfaceView& interface) {

@@ -38,6 +38,7 @@ Runtime::~Runtime() {
     ready_ = false;
     offers_.reset();
     workers_.reset();
+    watch_.reset();
     dataplane_.reset();  // its thread reports flow ends to the pools
 }
 
@@ -54,6 +55,8 @@ Result<void> Runtime::start() {
     offers_ = std::make_unique<Offers>(*dataplane_, *workers_);
     offers_->follow(config_);
     offers_->ask_first();
+    watch_ = std::make_unique<BrokerWatch>(*dataplane_, *pools_);
+    watch_->follow(config_.pools);
     if (auto opened = open_listeners(config_.listeners, config_.pools, prepare_pools(config_)); !opened) {
         workers_->stop();
         // Nobody needs the programs, unless an earlier daemon's connections do.
@@ -96,7 +99,7 @@ Result<void> Runtime::open_listeners(const std::vector<config::Listener>& listen
                                      const std::map<std::string, PoolPointer>& pools) {
     std::vector<Endpoint> opened;
     for (const auto& listener : listeners) {
-        auto options = listener_of(listener, pools.at(listener.pool), is_transparent(terms, listener.pool));
+        auto options = listener_of(listener, pools.at(listener.pool), pool_named(terms, listener.pool));
         options.accepted = accepted_counter(listener.name);
         options.maximum_segment = offers_->segment_of(listener.name);
         auto result = workers_->open(std::move(options));
@@ -166,6 +169,7 @@ Result<void> Runtime::apply(const config::Config& fresh) {
     config_.listeners = fresh.listeners;
     config_.pools = fresh.pools;
     offers_->follow(config_);
+    watch_->follow(config_.pools);
     if (file_.daemon.log_level != fresh.daemon.log_level) {
         config_.daemon.log_level = fresh.daemon.log_level;
         spdlog::set_level(spdlog::level::from_str(fresh.daemon.log_level));
@@ -179,6 +183,7 @@ void Runtime::stop() {
     spdlog::info("stopping: {} spliced connections go on without the daemon{}", dataplane_->flow_count(),
                  flush_ ? " until the data path is removed now" : "");
     workers_->stop();
+    watch_.reset();
     if (flush_) {
         dataplane_->detach();
         spdlog::info("data path removed");
@@ -195,6 +200,7 @@ void Runtime::tick() {
         splice_rate_.sample(counts.spliced, now);
     }
     for (const auto& pool : pools_->all()) pool->expire(now);
+    watch_->tick();
     announce_brokers();
 }
 
@@ -207,15 +213,18 @@ void Runtime::announce_brokers() {
                 said.failures = broker.failures;
                 said.failed = now;
             }
-            const bool down = broker.state == balancer::BrokerState::down;
+            // what health checks found is said by the watch
+            if (broker.unhealthy) said.down = false;
+            const bool down = broker.state == balancer::BrokerState::down && !broker.unhealthy;
             if (down && !said.down) {
                 said.down = true;
-                spdlog::warn("broker {} ({}) of pool {} is down: it gets clients again when it answers",
-                             broker.spec.name, broker.spec.address.text(), pool->name());
+                spdlog::warn("broker {} ({}) of pool {} is avoided: {}", broker.spec.name,
+                             broker.spec.address.text(), pool->name(),
+                             broker.last_error.empty() ? "clients could not be served" : broker.last_error);
             } else if (said.down && !down && now - said.failed > quiet_before_back) {
                 said.down = false;
-                spdlog::info("broker {} ({}) of pool {} is up", broker.spec.name, broker.spec.address.text(),
-                             pool->name());
+                spdlog::info("broker {} ({}) of pool {} is used again", broker.spec.name,
+                             broker.spec.address.text(), pool->name());
             }
         }
     }

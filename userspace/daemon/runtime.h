@@ -14,6 +14,7 @@
 #include "admin/verbs.h"
 #include "base/result.h"
 #include "config/config.h"
+#include "daemon/broker_watch.h"
 #include "daemon/offers.h"
 #include "daemon/pools.h"
 #include "daemon/rates.h"
@@ -89,6 +90,7 @@ class Runtime : public admin::Verbs {
     std::map<std::string, Announced> announced_;  // main thread only
     std::unique_ptr<Pools> pools_;
     std::unique_ptr<dataplane::Dataplane> dataplane_;
+    std::unique_ptr<BrokerWatch> watch_;
     std::unique_ptr<session::Workers> workers_;
     std::unique_ptr<Offers> offers_;
 };

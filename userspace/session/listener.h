@@ -28,6 +28,7 @@ struct Listener {
         10000};                                  ///< from the first connect to CONNACK, all brokers tried
     std::uint32_t max_connect_size = 64 * 1024;  ///< bytes
     std::shared_ptr<balancer::Pool> pool;
+    unsigned broker_attempts = 16;      ///< brokers that are tried for one CONNECT
     bool transparent = false;           ///< the pool's brokers hear the client's own address and port
     std::uint32_t maximum_segment = 0;  ///< that clients are told, bytes (MSS); 0: the kernel's own choice
     /// Outlives a reload of the listener.

@@ -210,10 +210,13 @@ void Session::refuse(Reason reason, std::optional<mqtt::Refusal> refusal, std::s
     // Who names a version that does not exist is told so in the words of 3.1.1 (MQTT-3.1.1 3.1.2.2).
     if (!version_ && *refusal == mqtt::Refusal::unsupported_version) version_ = mqtt::Version::v311;
     if (!version_) return;
-    const auto words = mqtt::write_refusal(*refusal, *version_);
-    if (words.empty()) return;
-    const auto sent = ::send(client_.native_handle(), words.data(), words.size(), MSG_NOSIGNAL);
-    refused_in_words_ = sent == static_cast<ssize_t>(words.size());
+    send_last(mqtt::write_refusal(*refusal, *version_));
+}
+
+void Session::send_last(std::span<const std::uint8_t> packet) {
+    if (packet.empty()) return;
+    const auto sent = ::send(client_.native_handle(), packet.data(), packet.size(), MSG_NOSIGNAL);
+    refused_in_words_ = sent == static_cast<ssize_t>(packet.size());
 }
 
 Awaitable<void> Session::linger() {

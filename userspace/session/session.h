@@ -75,6 +75,8 @@ class Session
         std::vector<std::uint8_t> to_client;    ///< AUTH packets on their way to the client
         std::size_t to_client_taken = 0;
         bool broker_spoke = false;  ///< the client has seen bytes of a broker: no other one can take over
+        std::vector<std::uint8_t> last_refusal;  ///< CONNACK of the broker that was busy last
+        std::uint8_t refusal_code = 0;           ///< in it
         std::vector<balancer::BrokerId> tried;
         std::optional<balancer::Choice> next;  ///< chosen while the present broker was still being tried
         Clock::time_point deadline;            ///< of all attempts
@@ -94,6 +96,7 @@ class Session
     Awaitable<Reason> await_connack();
     [[nodiscard]] balancer::Client client_facts() const;
     [[nodiscard]] std::optional<balancer::Choice> choose_next();
+    [[nodiscard]] bool attempts_left() const;
     [[nodiscard]] Reason start_connect(const Endpoint& address);
     [[nodiscard]] Result<Fd> open_leg(const Endpoint& address);
     [[nodiscard]] bool give_way();
@@ -101,6 +104,7 @@ class Session
     [[nodiscard]] Reason read_answer();
     [[nodiscard]] Reason judge_answer();
     void drop_broker(const balancer::Choice& choice, Reason failure);
+    void report_failure(const balancer::Choice& choice, Reason failure);
     void give_up_on_brokers(Reason failure);
     void settle(const balancer::Choice& choice);
 
@@ -112,6 +116,8 @@ class Session
 
     /// Counts and logs why the client is closed, and says it in MQTT's words where there are words.
     void refuse(Reason reason, std::optional<mqtt::Refusal> refusal, std::string_view detail = {});
+    /// The last packet that the client gets.
+    void send_last(std::span<const std::uint8_t> packet);
 
     // Waiting: arm what may wake the story, then wait for the signal.
     void arm(unsigned interest, Clock::time_point deadline);

@@ -296,7 +296,21 @@ INSTANTIATE_TEST_SUITE_P(
               good_listener + "[[pool]]\nname = \"main\"\n[pool.health]\nprobe = \"icmp\"\n"
                               "interval = \"5s\"\n"
                               "[[pool.broker]]\nname = \"b\"\naddress = \"10.0.0.9:1\"\n",
-              {"f.toml:8:9: probe: \"icmp\" is unknown: it must be one of tcp, mqtt, http"}}));
+              {"f.toml:8:9: probe: \"icmp\" is unknown: it must be one of tcp, mqtt, http"}},
+        Wrong{"health checks that do not fit",
+              good_listener + "[[pool]]\nname = \"main\"\n[pool.health]\npath = \"/x\"\nusername = \"joe\"\n"
+                              "fall = 0\n"
+                              "[[pool.broker]]\nname = \"b\"\naddress = \"10.0.0.9:1\"\n",
+              {"f.toml:8:8: \"path\" is only for probe = \"http\": leave it out, or change the probe",
+               "f.toml:9:12: \"username\" is only for probe = \"mqtt\": leave it out, or change the probe",
+               "f.toml:10:8: fall: 0 is out of range: it must be from 1 to 100"}},
+        Wrong{"a password without a user, and a path that is none",
+              good_listener +
+                  "[[pool]]\nname = \"main\"\nbroker_attempts = 0\n[pool.health]\nprobe = \"mqtt\"\n"
+                  "password = \"pw\"\n"
+                  "[[pool.broker]]\nname = \"b\"\naddress = \"10.0.0.9:1\"\n",
+              {"f.toml:7:19: broker_attempts: 0 is out of range: it must be from 1 to 1000",
+               "f.toml:10:12: password without username: MQTT before 5 has no such thing, add username"}}));
 
 INSTANTIATE_TEST_SUITE_P(
     values_seen_together, WrongFile,
@@ -499,9 +513,46 @@ TEST(Config, sections_of_later_versions_are_accepted_with_a_warning_at_their_pla
                                       "[[pool.broker]]\nname = \"b\"\naddress = \"10.0.0.9:1\"\n",
                                   "f.toml");
     EXPECT_TRUE(loaded.ok()) << "the contract's example must be startable";
-    ASSERT_EQ(loaded.warnings.size(), 2U) << "nothing that has no effect may pass in silence";
+    ASSERT_EQ(loaded.warnings.size(), 1U) << "nothing that has no effect may pass in silence";
     EXPECT_TRUE(loaded.warnings[0].line().starts_with("f.toml:5:1: [listener.tls] has no effect"));
-    EXPECT_TRUE(loaded.warnings[1].line().starts_with("f.toml:9:1: [pool.health] has no effect"));
+}
+
+TEST(Config, health_checks_take_what_they_are_told) {
+    const auto health = [](const std::string& lines) {
+        const auto loaded = load_text(good_listener + "[[pool]]\nname = \"main\"\n" + lines +
+                                          "[[pool.broker]]\nname = \"b\"\naddress = \"10.0.0.9:1\"\n",
+                                      "f.toml");
+        EXPECT_TRUE(loaded.ok()) << (loaded.ok() ? "" : loaded.problems[0].line());
+        return loaded.config.pools[0].health;
+    };
+    EXPECT_FALSE(health("").always);
+    const auto plain = health("[pool.health]\n");
+    EXPECT_TRUE(plain.always);
+    EXPECT_EQ(plain.probe, Probe::tcp);
+    EXPECT_EQ(plain.interval, 5s);
+    const auto mqtt = health(
+        "[pool.health]\nprobe = \"mqtt\"\ninterval = \"1s\"\nfast_interval = \"200ms\"\ntimeout = \"300ms\"\n"
+        "rise = 4\nfall = 5\ninitial = \"down\"\nport = 1884\nslow_start = \"0s\"\nend_rate = 100\n"
+        "mqtt_version = \"5\"\nclient_id = \"me\"\nusername = \"joe\"\npassword = \"pw\"\n");
+    EXPECT_EQ(mqtt.probe, Probe::mqtt);
+    EXPECT_EQ(mqtt.interval, 1s);
+    EXPECT_EQ(mqtt.fast_interval, 200ms);
+    EXPECT_EQ(mqtt.timeout, 300ms);
+    EXPECT_EQ(mqtt.rise, 4U);
+    EXPECT_EQ(mqtt.fall, 5U);
+    EXPECT_FALSE(mqtt.initially_up);
+    EXPECT_EQ(mqtt.port, 1884);
+    EXPECT_EQ(mqtt.slow_start, 0s);
+    EXPECT_EQ(mqtt.end_rate, 100U);
+    EXPECT_EQ(mqtt.mqtt_version, MqttVersion::v5);
+    EXPECT_EQ(mqtt.client_id, "me");
+    EXPECT_EQ(mqtt.username, "joe");
+    EXPECT_EQ(mqtt.password, "pw");
+    const auto http =
+        health("[pool.health]\nprobe = \"http\"\npath = \"/ready\"\nhost = \"b\"\nstatus = 204\n");
+    EXPECT_EQ(http.path, "/ready");
+    EXPECT_EQ(http.host, "b");
+    EXPECT_EQ(http.status, 204U);
 }
 
 TEST(Config, a_pool_is_transparent_when_it_says_so) {
