@@ -72,7 +72,6 @@ struct Recovery {
 
 /// What is known of a broker and not needed for choosing.
 struct Record {
-    BrokerSpec spec;
     std::string last_error;
     unsigned refusals = 0;  ///< in a row
 };
@@ -121,10 +120,11 @@ struct Pool::State {
     std::atomic<Key> key{Key::client_id};  // these two are read before the lock is taken
     std::atomic<Strategy> strategy{Strategy::sticky};
 
-    mutable std::mutex mutex;     // guards all that follows
-    PoolSpec spec;                // without brokers: those are in `records`
-    std::vector<Broker> brokers;  // by BrokerId
-    std::vector<Record> records;  // by BrokerId
+    mutable std::mutex mutex;       // guards all that follows
+    PoolSpec spec;                  // without brokers: those are in `specs`
+    std::vector<Broker> brokers;    // by BrokerId
+    std::vector<BrokerSpec> specs;  // by BrokerId
+    std::vector<Record> records;    // by BrokerId
     std::vector<Recovery> recoveries;
     std::function<void(BrokerId)> on_trouble;
     std::vector<BrokerId> order;   // the live ones, as the specification lists them
@@ -215,7 +215,7 @@ Pick Pool::State::pick_among(const Candidates& among, const Keys& keys, bool mov
 }
 
 Choice Pool::State::choice_of(const Pick& pick) const {
-    const BrokerSpec& chosen = records[pick.broker->id].spec;
+    const BrokerSpec& chosen = specs[pick.broker->id];
     return {pick.broker->id, chosen.name, chosen.address, pick.why};
 }
 
@@ -252,7 +252,7 @@ void Pool::State::take_over(PoolSpec pool_spec) {
 void Pool::State::match_brokers() {
     std::unordered_map<std::string, BrokerId> by_name;
     for (const Broker& broker : brokers)
-        if (in_use(broker)) by_name.emplace(records[broker.id].spec.name, broker.id);
+        if (in_use(broker)) by_name.emplace(specs[broker.id].name, broker.id);
     std::vector<bool> was_live;
     for (Broker& broker : brokers) was_live.push_back(std::exchange(broker.live, false));
     bool weights_changed = false;
@@ -269,7 +269,7 @@ void Pool::State::match_brokers() {
             end_recovery(broker);
             broker = Broker{.placement = placement_hash(wanted.name), .connections = connections, .id = *id};
             records[*id] = {};
-        } else if (records[*id].spec.address != wanted.address) {
+        } else if (specs[*id].address != wanted.address) {
             // what failed was the old address
             broker.retry_at = Clock::time_point::min();
             broker.unhealthy = false;
@@ -280,7 +280,7 @@ void Pool::State::match_brokers() {
         broker.weight = weight;
         broker.live = true;
         by_name.emplace(wanted.name, *id);
-        records[*id].spec = std::move(wanted);
+        specs[*id] = std::move(wanted);
         order.push_back(*id);
     }
     for (const Broker& broker : brokers)
@@ -297,6 +297,7 @@ std::optional<BrokerId> Pool::State::free_slot(const std::vector<bool>& was_live
     if (brokers.size() < max_brokers) {
         const auto id = static_cast<BrokerId>(brokers.size());
         brokers.push_back(Broker{.id = id});
+        specs.emplace_back();
         records.emplace_back();
         scratch.reserve(brokers.size());
         return id;
@@ -317,7 +318,7 @@ BrokerView Pool::State::view_of(const Broker& broker, LazyNow& now) const {
         state = BrokerState::down;
     }
     const Record& record = records[broker.id];
-    return {broker.id,       record.spec,      state,          broker.connections, broker.chosen,
+    return {broker.id,       specs[broker.id], state,          broker.connections, broker.chosen,
             broker.failures, broker.unhealthy, broker.percent, !broker.live,       record.last_error};
 }
 
@@ -358,9 +359,9 @@ std::vector<BrokerView> Pool::brokers() const {
 std::optional<BrokerId> Pool::find(const Endpoint& address) const {
     const std::lock_guard lock(state_->mutex);
     for (const BrokerId id : state_->order)
-        if (state_->records[id].spec.address == address) return id;
+        if (state_->specs[id].address == address) return id;
     for (const Broker& broker : state_->brokers)
-        if (state_->in_use(broker) && state_->records[broker.id].spec.address == address) return broker.id;
+        if (state_->in_use(broker) && state_->specs[broker.id].address == address) return broker.id;
     return std::nullopt;
 }
 

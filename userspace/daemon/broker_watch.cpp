@@ -109,7 +109,7 @@ bool BrokerWatch::is_believed(const health::Report& report, const health::ProbeT
 
 bool BrokerWatch::has_survivor(const balancer::Pool& pool) {
     return std::ranges::any_of(pool.brokers(), [](const balancer::BrokerView& broker) {
-        return broker.state == BrokerState::up && broker.spec.weight > 0;
+        return broker.state == BrokerState::up && broker.spec.weight > 0 && broker.last_error.empty();
     });
 }
 
@@ -121,8 +121,9 @@ void BrokerWatch::log_change(const health::Report& report, const Known& known) c
                      report.pool, report.error);
 }
 
-/// Its clients hear it now, and not at their keep-alive. Where no other broker is up they stay: a reset would
-/// lead them nowhere, and it may be the gateway that cannot reach anybody.
+/// Its clients hear it now, and not at their keep-alive. Where no other broker is well they stay: a reset would
+/// lead them nowhere, and it may be the gateway that cannot reach anybody (the last answers of the others are bad
+/// then, even before they count as down).
 void BrokerWatch::end_connections(Known& known) {
     if (!has_survivor(*known.pool)) return;
     const auto under_way = known.order ? dataplane_.ending_progress(known.order) : std::nullopt;

@@ -10,7 +10,7 @@ namespace limpet::handoff {
 namespace {
 
 // Ports tried when another program has one.
-constexpr int port_tries = 16;
+constexpr int probe_port_tries = 16;
 
 std::vector<IpAddress> sources_towards(dataplane::Dataplane::State& plane, const IpAddress& broker) {
     std::vector<IpAddress> sources;
@@ -36,7 +36,7 @@ Result<ProbeLeg> ProbeLeg::open(dataplane::Dataplane& dataplane, const Endpoint&
         sources.push_back(route->source);
     }
     for (const auto& address : sources) {
-        for (int attempt = 0; attempt < port_tries; ++attempt) {
+        for (int attempt = 0; attempt < probe_port_tries; ++attempt) {
             const auto port = plane.ports.take(address, broker);
             if (!port) break;
             const Endpoint source{address, *port};
