@@ -89,6 +89,7 @@ void BrokerWatch::heard(const health::Report& report) {
     const auto found = brokers_.find({report.pool, report.broker});
     if (found == brokers_.end() || found->second.address != report.address) return;
     auto& known = found->second;
+    known.well = report.error.empty();
     known.pool->set_health(known.id, report.up, report.error, Clock::now());
     if (!report.changed) return;
     log_change(report, known);
@@ -107,9 +108,12 @@ bool BrokerWatch::is_believed(const health::Report& report, const health::ProbeT
     return report.ever_passed || (probe.kind == health::Kind::tcp && probe.port == 0);
 }
 
-bool BrokerWatch::has_survivor(const balancer::Pool& pool) {
-    return std::ranges::any_of(pool.brokers(), [](const balancer::BrokerView& broker) {
-        return broker.state == BrokerState::up && broker.spec.weight > 0 && broker.last_error.empty();
+bool BrokerWatch::has_survivor(const balancer::Pool& pool) const {
+    const auto pool_name = pool.name();
+    return std::ranges::any_of(pool.brokers(), [&](const balancer::BrokerView& broker) {
+        const auto known = brokers_.find({pool_name, broker.spec.name});
+        return broker.state == BrokerState::up && broker.spec.weight > 0 && known != brokers_.end() &&
+               known->second.well;
     });
 }
 
@@ -121,9 +125,9 @@ void BrokerWatch::log_change(const health::Report& report, const Known& known) c
                      report.pool, report.error);
 }
 
-/// Its clients hear it now, and not at their keep-alive. Where no other broker is well they stay: a reset would
-/// lead them nowhere, and it may be the gateway that cannot reach anybody (the last answers of the others are bad
-/// then, even before they count as down).
+/// Its clients hear it now, and not at their keep-alive. Where no other broker is well they stay: a reset
+/// would lead them nowhere, and it may be the gateway that cannot reach anybody (the last answers of the
+/// others are bad then, even before they count as down).
 void BrokerWatch::end_connections(Known& known) {
     if (!has_survivor(*known.pool)) return;
     const auto under_way = known.order ? dataplane_.ending_progress(known.order) : std::nullopt;

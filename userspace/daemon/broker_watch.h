@@ -40,6 +40,7 @@ class BrokerWatch {
         balancer::BrokerId id = 0;
         Endpoint address;
         double end_rate = 0;
+        bool well = true;   // by its last answer, or not asked
         bool dead = false;  // down, and by a probe that can be believed
         std::uint64_t order = 0;
         Clock::time_point ordered;
@@ -50,7 +51,7 @@ class BrokerWatch {
     void log_change(const health::Report& report, const Known& known) const;
     void end_connections(Known& known);
     [[nodiscard]] static bool is_believed(const health::Report& report, const health::ProbeTerms& probe);
-    [[nodiscard]] static bool has_survivor(const balancer::Pool& pool);
+    [[nodiscard]] bool has_survivor(const balancer::Pool& pool) const;
 
     dataplane::Dataplane& dataplane_;
     Pools& pools_;
