@@ -145,7 +145,8 @@ Keys Pool::State::keys_of(const Client& client, bool for_lookup) const {
     return {std::max<std::uint64_t>(siphash(sip_key, text), 1), keyed ? placement_hash(text) : 0};
 }
 
-/// Brokers that a new client may go to: live, not draining, of some weight, untried, and up (or else down).
+/// Brokers that a new client may go to: live, not draining, of some weight, untried, and up (or else down),
+/// and of those the ones of the lowest rank.
 Candidates Pool::State::candidates(std::span<const BrokerId> tried, bool down, LazyNow& now) {
     scratch.clear();
     warm_up(now);
@@ -154,6 +155,11 @@ Candidates Pool::State::candidates(std::span<const BrokerId> tried, bool down, L
         Broker& broker = brokers[id];
         if (broker.draining || broker.weight == 0 || is_down(broker, now) != down) continue;
         if (contains(tried, id)) continue;
+        if (!scratch.empty() && broker.rank > scratch.front()->rank) continue;
+        if (!scratch.empty() && broker.rank < scratch.front()->rank) {
+            scratch.clear();
+            found = {};
+        }
         scratch.push_back(&broker);
         found.share += broker.share();
         found.connections += broker.connections;
@@ -278,6 +284,7 @@ void Pool::State::match_brokers() {
         }
         weights_changed |= !stays || broker.weight != weight;
         broker.weight = weight;
+        broker.rank = wanted.rank;
         broker.live = true;
         by_name.emplace(wanted.name, *id);
         specs[*id] = std::move(wanted);

@@ -42,6 +42,7 @@ struct BrokerSpec {
     std::string name;
     Endpoint address;
     std::uint32_t weight = 1;  ///< 0: no new clients
+    std::uint8_t rank = 0;     ///< gets new clients only where no broker of a lower one can
 
     bool operator==(const BrokerSpec&) const = default;
 };

@@ -20,7 +20,8 @@ struct Broker {
     std::uint32_t weight = 0;
     BrokerId id = 0;
     bool live = false;  ///< in the specification; otherwise gone, and kept only for what still refers to it
-    bool draining = false;       ///< at an operator's wish
+    bool draining = false;  ///< at an operator's wish
+    std::uint8_t rank = 0;
     bool unhealthy = false;      ///< health checks say so
     std::uint8_t percent = 100;  ///< of its weight: less while it starts slowly after it came back
     /// What it gets of new clients, against the others.

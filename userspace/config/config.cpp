@@ -9,6 +9,7 @@
 #include <algorithm>
 #include <array>
 #include <cerrno>
+#include <filesystem>
 #include <map>
 #include <optional>
 #include <utility>
@@ -63,6 +64,10 @@ void read_daemon(Section& section, Daemon& daemon) {
             return std::unexpected(unknown_word(word, levels));
         return std::string(word);
     });
+}
+
+void read_resolver(Section& section, Daemon& daemon) {
+    section.list("dns_servers", daemon.dns_servers, parse_dns_server);
 }
 
 void read_dataplane(Section& section, Dataplane& dataplane) {
@@ -202,8 +207,14 @@ Broker read_broker(Section& section) {
     section.require("name", "\"b1\"");
     section.require("address", "\"ADDR:PORT\"");
     section.checked("name", broker.name, check_name);
-    section.text("address", broker.address, parse_broker_address);
+    BrokerPlace place;
+    section.text("address", place, parse_broker_place);
+    broker.address = place.address;
+    broker.host = std::move(place.host);
     section.number("weight", broker.weight, bounds::weight);
+    if (!broker.host.name.empty() && broker.host.is_service() && section.node("weight"))
+        section.reader().report(section.position("weight"),
+                                "weight: SRV records have weights of their own: leave it out");
     return broker;
 }
 
@@ -233,8 +244,10 @@ Pool read_pool(Section& section) {
     }
     for (const auto* table : several(section, "broker", broker_schema.label)) {
         Section broker(section.reader(), *table, broker_schema);
-        pool.brokers.push_back(read_broker(broker));
+        auto read = read_broker(broker);
+        (read.host.name.empty() ? pool.brokers : pool.hosts).push_back(std::move(read));
     }
+    section.checked("brokers_from", pool.brokers_from, check_absolute_path);
     return pool;
 }
 
@@ -251,6 +264,7 @@ void read_all(Reader& reader, const toml::table& root, Config& config) {
     if (const auto* table = single(top, "daemon", daemon_schema.label)) {
         Section section(reader, *table, daemon_schema);
         read_daemon(section, config.daemon);
+        read_resolver(section, config.daemon);
     }
     if (const auto* table = single(top, "dataplane", dataplane_schema.label)) {
         Section section(reader, *table, dataplane_schema);
@@ -339,27 +353,88 @@ std::string Problem::line() const {
            ": " + message;
 }
 
-Loaded load_text(std::string_view text, const std::string& file_name) {
+namespace {
+
+/// A parsed file, or why there is none.
+Result<toml::table> parse_file(std::string_view text, const std::string& file_name, Problem& problem) {
+    problem.position = {file_name, 1, 1};
     if (text.size() > bounds::file_size) {
-        return refused({file_name, 1, 1}, "it is larger than 1 MiB: name a configuration file");
-    }
-    if (const auto garbage = find_garbage(text, file_name))
-        return refused(*garbage, "this is not a text file in UTF-8: a configuration is TOML, which is text");
-    const auto parsed = toml::parse(text);
-    if (!parsed) {
+        problem.message = "it is larger than 1 MiB: name a configuration file";
+    } else if (const auto garbage = find_garbage(text, file_name)) {
+        problem.position = *garbage;
+        problem.message = "this is not a text file in UTF-8: a configuration is TOML, which is text";
+    } else {
+        auto parsed = toml::parse(text);
+        if (parsed) return std::move(parsed).table();
         const auto& error = parsed.error();
-        return refused({file_name, error.source().begin.line, error.source().begin.column},
-                       "not valid TOML: " + std::string(error.description()));
+        problem.position = {file_name, error.source().begin.line, error.source().begin.column};
+        problem.message = "not valid TOML: " + std::string(error.description());
     }
+    return fail(problem.line());
+}
+
+}  // namespace
+
+Loaded load_text(std::string_view text, const std::string& file_name) {
+    Problem problem;
+    const auto parsed = parse_file(text, file_name, problem);
+    if (!parsed) return refused(std::move(problem.position), std::move(problem.message));
     Loaded loaded;
     Reader reader(file_name, loaded.problems, loaded.warnings);
-    read_all(reader, parsed.table(), loaded.config);
+    read_all(reader, *parsed, loaded.config);
     const auto before = loaded.problems.size();
     validate(loaded.config, loaded.problems);
     for (auto i = before; i < loaded.problems.size(); ++i)
         if (loaded.problems[i].position.line == 0) loaded.problems[i].position = {file_name, 1, 1};
     sort_by_position(loaded.problems);
     return loaded;
+}
+
+namespace {
+
+Result<std::vector<Broker>> load_brokers_file(const std::string& path) {
+    const auto text = read_whole(path);
+    if (!text) return fail(path + ": " + text.error().line());
+    Problem problem;
+    const auto parsed = parse_file(*text, path, problem);
+    if (!parsed) return std::unexpected(parsed.error());
+    std::vector<Problem> problems;
+    std::vector<Problem> warnings;
+    Reader reader(path, problems, warnings);
+    Section top(reader, *parsed, brokers_file_schema);
+    std::vector<Broker> brokers;
+    for (const auto* table : several(top, "broker", brokers_file_broker_schema.label)) {
+        Section section(reader, *table, brokers_file_broker_schema);
+        auto broker = read_broker(section);
+        if (!broker.host.name.empty())
+            reader.report(broker.address_position, "address: a file of brokers has addresses, no DNS names");
+        brokers.push_back(std::move(broker));
+    }
+    if (problems.empty()) return brokers;
+    sort_by_position(problems);
+    std::string lines;
+    for (const auto& each : problems) lines += (lines.empty() ? "" : "\n") + each.line();
+    return fail(lines);
+}
+
+}  // namespace
+
+Result<std::vector<Broker>> load_brokers(const std::string& path) {
+    namespace fs = std::filesystem;
+    std::error_code failed;
+    if (!fs::is_directory(path, failed)) return load_brokers_file(path);
+    std::vector<std::string> files;
+    for (fs::directory_iterator entry(path, failed), end; !failed && entry != end; entry.increment(failed))
+        if (entry->path().extension() == ".toml") files.push_back(entry->path().string());
+    if (failed) return fail(path + ": " + failed.message());
+    std::ranges::sort(files);
+    std::vector<Broker> brokers;
+    for (const auto& file : files) {
+        auto more = load_brokers_file(file);
+        if (!more) return more;
+        std::ranges::move(*more, std::back_inserter(brokers));
+    }
+    return brokers;
 }
 
 Loaded load_file(const std::string& path) {

@@ -36,7 +36,8 @@ enum class Key { client_id, username, source_ip };
 struct Daemon {
     unsigned workers = 0;  ///< 0: one per core
     std::string socket = "/run/limpet/limpet.sock";
-    std::string log_level = "info";  ///< trace | debug | info | warn | error
+    std::string log_level = "info";        ///< trace | debug | info | warn | error
+    std::vector<std::string> dns_servers;  ///< ADDRESS or ADDRESS:PORT; empty: as the host has it
     bool operator==(const Daemon&) const = default;
 };
 
@@ -72,11 +73,22 @@ struct Listener {
     Position pool_position{};
 };
 
+/// A DNS name that stands for brokers.
+struct HostName {
+    std::string name;        ///< empty: none
+    std::uint16_t port = 0;  ///< 0: of SRV records, which have ports of their own
+    [[nodiscard]] bool is_service() const { return port == 0; }
+    bool operator==(const HostName&) const = default;
+};
+
 struct Broker {
     std::string name;
     Endpoint address;
     std::uint32_t weight = 1;  ///< 0 to 65535
-    Position position;         ///< of the [[pool.broker]]
+    HostName host;             ///< instead of an address
+    std::string origin;     ///< found by discovery: the source that it comes of; empty: it was written down
+    std::uint8_t rank = 0;  ///< of its SRV priority, the lowest first
+    Position position;      ///< of the [[pool.broker]]
     Position name_position{};
     Position address_position{};
 };
@@ -120,7 +132,9 @@ struct Pool {
     bool transparent = false;       ///< brokers see the client's own address and port
     Health health;
     std::vector<Broker> brokers;
-    Position position;  ///< of the [[pool]]
+    std::vector<Broker> hosts;  ///< brokers whose addresses DNS knows
+    std::string brokers_from;   ///< file or folder with more brokers; empty: none
+    Position position;          ///< of the [[pool]]
     Position name_position{};
 };
 
@@ -148,6 +162,9 @@ struct Loaded {
 
 [[nodiscard]] Loaded load_file(const std::string& path);
 [[nodiscard]] Loaded load_text(std::string_view text, const std::string& file_name);
+/// The brokers of a file, or of every *.toml in a folder: [[broker]] sections with name, address and weight.
+/// The error has a line for each problem.
+[[nodiscard]] Result<std::vector<Broker>> load_brokers(const std::string& path);
 /// Cross-checks values wherever they came from (names unique, pools known, ports in order …).
 void validate(const Config& config, std::vector<Problem>& problems);
 

@@ -29,14 +29,14 @@ struct Schema {
     Words keys;
 };
 inline constexpr std::array<std::string_view, 5> top_keys{"daemon", "dataplane", "listener", "pool", "admin"};
-inline constexpr std::array<std::string_view, 3> daemon_keys{"workers", "socket", "log_level"};
+inline constexpr std::array<std::string_view, 4> daemon_keys{"workers", "socket", "log_level", "dns_servers"};
 inline constexpr std::array<std::string_view, 12> dataplane_keys{
     "mode",         "interfaces",    "bpffs",        "max_flows",   "source_addresses", "source_ports",
     "hold_timeout", "handoff_tries", "idle_timeout", "probe_after", "closing_timeout",  "retire_grace"};
 inline constexpr std::array<std::string_view, 8> listener_keys{
     "name", "address", "protocol", "pool", "connect_timeout", "connack_timeout", "max_connect_size", "tls"};
 inline constexpr std::array<std::string_view, 4> tls_keys{"certificate", "key", "client_ca", "verify"};
-inline constexpr std::array<std::string_view, 13> pool_keys{"name",
+inline constexpr std::array<std::string_view, 14> pool_keys{"name",
                                                             "strategy",
                                                             "key",
                                                             "unknown_clients",
@@ -48,12 +48,14 @@ inline constexpr std::array<std::string_view, 13> pool_keys{"name",
                                                             "retry_down",
                                                             "broker_attempts",
                                                             "health",
+                                                            "brokers_from",
                                                             "broker"};
 inline constexpr std::array<std::string_view, 17> health_keys{
     "probe",    "interval", "fast_interval", "timeout",  "rise",         "fall",
     "initial",  "port",     "slow_start",    "end_rate", "mqtt_version", "client_id",
     "username", "password", "path",          "host",     "status"};
 inline constexpr std::array<std::string_view, 3> broker_keys{"name", "address", "weight"};
+inline constexpr std::array<std::string_view, 1> brokers_file_keys{"broker"};
 inline constexpr std::array<std::string_view, 1> admin_keys{"http"};
 
 inline constexpr Schema top_schema{"", top_keys};
@@ -64,6 +66,8 @@ inline constexpr Schema tls_schema{"[listener.tls]", tls_keys};
 inline constexpr Schema pool_schema{"[[pool]]", pool_keys};
 inline constexpr Schema health_schema{"[pool.health]", health_keys};
 inline constexpr Schema broker_schema{"[[pool.broker]]", broker_keys};
+inline constexpr Schema brokers_file_schema{"", brokers_file_keys};
+inline constexpr Schema brokers_file_broker_schema{"[[broker]]", broker_keys};
 inline constexpr Schema admin_schema{"[admin]", admin_keys};
 inline constexpr std::array<const Schema*, 8> sections{&daemon_schema, &dataplane_schema, &listener_schema,
                                                        &tls_schema,    &pool_schema,      &health_schema,

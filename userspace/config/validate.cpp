@@ -141,25 +141,31 @@ class Validator {
 
     void check_brokers(const Pool& pool) {
         const auto shown = pool.name.empty() ? std::string("this pool") : "pool " + quote(pool.name);
-        if (pool.brokers.empty()) {
+        if (pool.brokers.empty() && pool.hosts.empty() && pool.brokers_from.empty()) {
             report(pool.position, shown + " has no brokers: add a [[pool.broker]] with name and address");
             return;
         }
         constexpr std::size_t most_brokers = 10'000;
         if (pool.brokers.size() > most_brokers)
             report(pool.position, shown + " has more than 10000 brokers: make two pools of it");
-        if (std::all_of(pool.brokers.begin(), pool.brokers.end(),
-                        [](const Broker& b) { return b.weight == 0; }))
+        const auto no_weight = [](const Broker& broker) { return broker.weight == 0; };
+        if (pool.brokers_from.empty() && std::ranges::all_of(pool.brokers, no_weight) &&
+            std::ranges::all_of(pool.hosts, no_weight))
             report(pool.position, shown +
                                       " gives every broker weight 0: no client could go anywhere; "
                                       "give one of them a weight above 0");
         std::map<std::string, Position> names;
         std::map<Endpoint, Position> addresses;
-        for (const auto& broker : pool.brokers) {
+        const auto name_once = [&](const Broker& broker) {
             if (!broker.name.empty())
                 unique(names, broker.name, best(broker.name_position, broker.position),
                        "broker " + quote(broker.name) + " of " + shown);
-            if (!broker.address.port) continue;
+        };
+        for (const auto& broker : pool.hosts) name_once(broker);
+        for (const auto& broker : pool.brokers) {
+            // What discovery has found may carry the name of its source.
+            if (broker.origin.empty()) name_once(broker);
+            if (!broker.address.port || !broker.origin.empty()) continue;
             const auto& position = best(broker.address_position, broker.position);
             unique(addresses, broker.address, position,
                    "broker address " + quote(broker.address.text()) + " of " + shown);

@@ -29,6 +29,14 @@ namespace limpet::config {
 /// Where a listener, a broker and the admin API may be, each with the advice that fits it.
 [[nodiscard]] Result<Endpoint> parse_listener_address(std::string_view text);
 [[nodiscard]] Result<Endpoint> parse_broker_address(std::string_view text);
+/// Where a broker is: an address, "name:1883" or "srv+NAME".
+struct BrokerPlace {
+    Endpoint address;
+    HostName host;
+};
+[[nodiscard]] Result<BrokerPlace> parse_broker_place(std::string_view text);
+/// "192.0.2.53", "192.0.2.53:5353" or "[2001:db8::53]:53".
+[[nodiscard]] Result<std::string> parse_dns_server(std::string_view text);
 [[nodiscard]] Result<Endpoint> parse_admin_address(std::string_view text);
 /// An address of this host that connections to brokers come from.
 [[nodiscard]] Result<IpAddress> parse_source_address(std::string_view text);

@@ -62,6 +62,9 @@ std::string text_of(config::MqttVersion value) {
     }
     return "5";
 }
+std::string text_of(const config::HostName& value) {
+    return value.is_service() ? "srv+" + value.name : fmt::format("{}:{}", value.name, value.port);
+}
 std::string text_of(const std::vector<std::string>& values) {
     return fmt::format("[{}]", fmt::join(values, ", "));
 }
@@ -165,6 +168,7 @@ Difference compare(const config::Config& before, const config::Config& after) {
     compare_fixed(before, after, difference.refused);
     auto& lines = difference.changed;
     Lines(lines, "daemon.").compare("log_level", before.daemon.log_level, after.daemon.log_level);
+    Lines(lines, "daemon.").compare("dns_servers", before.daemon.dns_servers, after.daemon.dns_servers);
     by_name(before.listeners, after.listeners, "listener ", lines,
             [&](const config::Listener& old, const config::Listener& fresh, const std::string& prefix) {
                 Lines values(lines, prefix);
@@ -191,11 +195,19 @@ Difference compare(const config::Config& before, const config::Config& after) {
                                std::uint64_t{fresh.broker_attempts});
                 values.compare("transparent", old.transparent, fresh.transparent);
                 compare_health(old.health, fresh.health, Lines(lines, prefix + "health."));
+                values.compare("brokers_from", old.brokers_from, fresh.brokers_from);
+                by_name(old.hosts, fresh.hosts, prefix + "broker ", lines,
+                        [&](const config::Broker& was, const config::Broker& is, const std::string& broker) {
+                            Lines of_broker(lines, broker);
+                            of_broker.compare("address", was.host, is.host);
+                            of_broker.compare("weight", std::uint64_t{was.weight}, std::uint64_t{is.weight});
+                        });
                 by_name(old.brokers, fresh.brokers, prefix + "broker ", lines,
                         [&](const config::Broker& was, const config::Broker& is, const std::string& broker) {
                             Lines of_broker(lines, broker);
                             of_broker.compare("address", was.address, is.address);
                             of_broker.compare("weight", std::uint64_t{was.weight}, std::uint64_t{is.weight});
+                            of_broker.compare("rank", std::uint64_t{was.rank}, std::uint64_t{is.rank});
                         });
             });
     return difference;

@@ -123,7 +123,8 @@ balancer::PoolSpec pool_spec(const config::Pool& pool) {
     spec.retry_down = pool.retry_down;
     spec.slow_start = pool.health.slow_start;
     for (const auto& broker : pool.brokers)
-        spec.brokers.push_back({.name = broker.name, .address = broker.address, .weight = broker.weight});
+        spec.brokers.push_back(
+            {.name = broker.name, .address = broker.address, .weight = broker.weight, .rank = broker.rank});
     return spec;
 }
 

@@ -9,6 +9,7 @@
 #include <algorithm>
 
 #include "daemon/difference.h"
+#include "daemon/discovered.h"
 #include "daemon/mapping.h"
 
 namespace limpet::daemon {
@@ -19,6 +20,8 @@ using Clock = std::chrono::steady_clock;
 // A broker that failed is tried again after retry_down; it is said to be back when nothing failed for this
 // much longer, so that a dead broker is not announced every two seconds.
 constexpr std::chrono::seconds quiet_before_back{5};
+// How long a start or a reload waits for DNS.
+constexpr std::chrono::milliseconds first_lookup{2000};
 
 void log_listener(const config::Listener& listener) {
     spdlog::info("listener {} on {}: {} to pool {}", listener.name, listener.address.text(),
@@ -36,6 +39,7 @@ Runtime::Runtime(config::Config config, std::string config_path, bool flush)
 
 Runtime::~Runtime() {
     ready_ = false;
+    discovery_.reset();  // its thread changes pools
     offers_.reset();
     workers_.reset();
     watch_.reset();
@@ -43,6 +47,10 @@ Runtime::~Runtime() {
 }
 
 Result<void> Runtime::start() {
+    discovery_ = std::make_unique<discovery::Discovery>(
+        read_brokers,
+        discovery::Events{.changed = [this] { discovered(); }, .failed = [this] { ++discovery_failures_; }});
+    if (auto found = discover(config_); !found) return found;
     auto started = dataplane::Dataplane::start(dataplane_options(config_, flush_));
     if (!started) return std::unexpected(started.error());
     dataplane_ = std::move(*started);
@@ -66,6 +74,7 @@ Result<void> Runtime::start() {
     for (const auto& listener : config_.listeners) log_listener(listener);
     offers_->start();
     ready_ = true;
+    discovered();  // what changed while all this was made
     spdlog::info("ready: {} workers, data path {}", worker_count(config_),
                  dataplane::mode_name(dataplane_->mode()));
     return {};
@@ -125,7 +134,9 @@ Result<admin::Json> Runtime::reload() {
         spdlog::error("reload refused, nothing was changed: {}", fmt::join(lines, "; "));
         return fail(fmt::format("{}", fmt::join(lines, "\n")));
     }
-    const auto difference = compare(file_, loaded.config);
+    auto before = file_;
+    before.pools = without_discovered(before.pools);
+    const auto difference = compare(before, loaded.config);
     if (!difference.refused.empty()) {
         spdlog::error("reload refused, nothing was changed; these need a restart: {}",
                       fmt::join(difference.refused, "; "));
@@ -133,7 +144,10 @@ Result<admin::Json> Runtime::reload() {
                                 fmt::join(difference.refused, "\n")),
                     "restart the daemon (spliced connections go on meanwhile), or take the change back");
     }
-    if (auto applied = apply(loaded.config); !applied) {
+    auto applied = discover(loaded.config);
+    if (applied) applied = apply(loaded.config);
+    if (!applied) {
+        static_cast<void>(discover(config_));
         spdlog::error("reload refused, nothing was changed: {}", applied.error().line());
         return std::unexpected(applied.error());
     }
@@ -141,6 +155,32 @@ Result<admin::Json> Runtime::reload() {
     spdlog::info("reloaded {}: {} changes", config_path_, difference.changed.size());
     file_ = std::move(loaded.config);
     return admin::Json{{"changed", difference.changed}};
+}
+
+Result<void> Runtime::discover(config::Config& config) {
+    auto followed = discovery_->follow(sources_of(config.pools), config.daemon.dns_servers, first_lookup);
+    if (!followed) return followed;
+    take_discovered(config, *discovery_);
+    return {};
+}
+
+void Runtime::discovered() {
+    const std::lock_guard lock(mutex_);
+    if (!ready_) return;
+    auto fresh = config_;
+    take_discovered(fresh, *discovery_);
+    const auto difference = compare(config_, fresh);
+    if (difference.changed.empty()) return;
+    if (auto served = dataplane_->serve_transparent(transparent_families(fresh.pools)); !served) {
+        spdlog::error("what was discovered is not used: {}", served.error().line());
+        return;
+    }
+    dataplane_->count(LIMPET_REASON_DISCOVERY_CHANGED);
+    pools_->apply(fresh, prepare_pools(fresh));
+    config_.pools = fresh.pools;
+    offers_->follow(config_);
+    watch_->follow(config_.pools);
+    for (const auto& line : difference.changed) spdlog::info("discovery: {}", line);
 }
 
 /// What can fail comes first, what transparent pools need of the host and new addresses; then pools and the
@@ -168,6 +208,7 @@ Result<void> Runtime::apply(const config::Config& fresh) {
     }
     config_.listeners = fresh.listeners;
     config_.pools = fresh.pools;
+    config_.daemon.dns_servers = fresh.daemon.dns_servers;
     offers_->follow(config_);
     watch_->follow(config_.pools);
     if (file_.daemon.log_level != fresh.daemon.log_level) {
@@ -178,7 +219,11 @@ Result<void> Runtime::apply(const config::Config& fresh) {
 }
 
 void Runtime::stop() {
-    ready_ = false;
+    {
+        const std::lock_guard lock(mutex_);
+        ready_ = false;
+    }
+    discovery_.reset();  // whoever takes the lock from now on sees that it stops
     offers_.reset();
     spdlog::info("stopping: {} spliced connections go on without the daemon{}", dataplane_->flow_count(),
                  flush_ ? " until the data path is removed now" : "");
@@ -199,6 +244,8 @@ void Runtime::tick() {
         accept_rate_.sample(counts.accepted, now);
         splice_rate_.sample(counts.spliced, now);
     }
+    for (auto failures = discovery_failures_.exchange(0); failures > 0; --failures)
+        dataplane_->count(LIMPET_REASON_DISCOVERY_FAILED);
     for (const auto& pool : pools_->all()) pool->expire(now);
     watch_->tick();
     announce_brokers();

@@ -19,6 +19,7 @@
 #include "daemon/pools.h"
 #include "daemon/rates.h"
 #include "dataplane/dataplane.h"
+#include "discovery/discovery.h"
 #include "session/worker.h"
 
 namespace limpet::daemon {
@@ -64,6 +65,10 @@ class Runtime : public admin::Verbs {
                                 const std::vector<config::Pool>& terms,
                                 const std::map<std::string, PoolPointer>& pools);
     Result<void> apply(const config::Config& fresh);
+    /// Looks the sources of this configuration up and gives its pools what they have.
+    Result<void> discover(config::Config& config);
+    /// Discovery's thread: some source has other brokers.
+    void discovered();
     [[nodiscard]] std::map<std::string, PoolPointer> prepare_pools(const config::Config& config) const;
     [[nodiscard]] Counter accepted_counter(const std::string& listener);
     void log_start() const;
@@ -87,6 +92,8 @@ class Runtime : public admin::Verbs {
     Rate accept_rate_;
     Rate splice_rate_;
 
+    std::atomic<std::uint64_t> discovery_failures_{0};  // not counted yet
+    std::unique_ptr<discovery::Discovery> discovery_;
     std::map<std::string, Announced> announced_;  // main thread only
     std::unique_ptr<Pools> pools_;
     std::unique_ptr<dataplane::Dataplane> dataplane_;

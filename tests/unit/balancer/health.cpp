@@ -149,6 +149,22 @@ TEST(Dying, no_survivor_gets_more_than_1_25_times_the_mean) {
         if (broker != "b1") EXPECT_EQ(pool.choose(client_of(client))->name, broker) << "not theirs to move";
 }
 
+TEST(Rank, spares_get_nobody_while_one_of_the_first_is_up) {
+    auto spec = pool_of(Strategy::round_robin, equal(4));
+    spec.brokers[2].rank = 1;
+    spec.brokers[3].rank = 2;
+    Pool pool(spec, 1);
+    auto at = fill(pool, 100);
+    EXPECT_EQ(at["b1"], 50U);
+    EXPECT_EQ(at["b2"], 50U);
+    const BrokerId tried[] = {view(pool, "b1").id, view(pool, "b2").id};
+    EXPECT_EQ(pool.choose({}, tried)->name, "b3") << "a retry reaches the spares as well";
+    pool.set_health(tried[0], false, "dead", Clock::now());
+    EXPECT_EQ(fill(pool, 10)["b2"], 10U);
+    pool.set_health(tried[1], false, "dead", Clock::now());
+    EXPECT_EQ(fill(pool, 10)["b3"], 10U);
+}
+
 TEST(Sticky, keeps_the_memory_of_a_broker_that_was_only_busy_for_a_moment) {
     Pool pool(pool_of(Strategy::sticky, equal(3)), 1);
     const auto hash = pool.hash_key("known");

@@ -233,14 +233,14 @@ INSTANTIATE_TEST_SUITE_P(
                          "is a multicast address: use the address of one host"),
         listener_address("a mapped address", "[::ffff:10.0.0.1]:1883",
                          "is IPv4 in IPv6 clothes: write the IPv4 address itself"),
-        broker_address(
-            "a DNS name", "broker.example.com:1883",
-            "is a DNS name: that is not supported by this version: write an IP address with a port, "
-            "such as 10.92.0.11:1883 or [2001:db8::11]:1883"),
-        broker_address(
-            "SRV", "srv+_mqtt._tcp.example.com",
-            "asks for DNS SRV records: that is not supported by this version: write an IP address with "
-            "a port, such as 10.92.0.11:1883"),
+        broker_address("a DNS name without a port", "broker.example.com",
+                       "has no port: write it as 10.92.0.11:1883 or [2001:db8::11]:1883"),
+        broker_address("a DNS name with a wrong port", "broker.example.com:0",
+                       "has a wrong port: it must be from 1 to 65535"),
+        broker_address("SRV of no name", "srv+",
+                       "names no SRV records: write it as srv+_mqtt._tcp.example.com"),
+        broker_address("SRV with a port", "srv+_mqtt._tcp.example.com:1883",
+                       "names no SRV records: write it as srv+_mqtt._tcp.example.com"),
         broker_address("a URL", "mqtt://10.0.0.1:1883",
                        "is a URL: write only the address and the port, such as 10.92.0.11:1883"),
         broker_address("a wildcard is no broker", "0.0.0.0:1883",
@@ -553,6 +553,41 @@ TEST(Config, health_checks_take_what_they_are_told) {
     EXPECT_EQ(http.path, "/ready");
     EXPECT_EQ(http.host, "b");
     EXPECT_EQ(http.status, 204U);
+}
+
+TEST(Config, brokers_may_be_names_that_dns_knows) {
+    const auto loaded =
+        load_text("[daemon]\ndns_servers = [\"192.0.2.53\", \"[2001:db8::53]:5353\"]\n" + good_listener +
+                      "[[pool]]\nname = \"main\"\nbrokers_from = \"/etc/limpet/brokers.d\"\n"
+                      "[[pool.broker]]\nname = \"a\"\naddress = \"mqtt.example.com:1884\"\nweight = 3\n"
+                      "[[pool.broker]]\nname = \"s\"\naddress = \"srv+_mqtt._tcp.example.com\"\n"
+                      "[[pool.broker]]\nname = \"b\"\naddress = \"10.0.0.9:1883\"\n",
+                  "f.toml");
+    ASSERT_TRUE(loaded.ok()) << loaded.problems[0].line();
+    EXPECT_THAT(loaded.config.daemon.dns_servers, ElementsAre("192.0.2.53:53", "[2001:db8::53]:5353"));
+    const auto& pool = loaded.config.pools[0];
+    EXPECT_EQ(pool.brokers_from, "/etc/limpet/brokers.d");
+    ASSERT_EQ(pool.hosts.size(), 2U);
+    EXPECT_EQ(pool.hosts[0].host, (HostName{"mqtt.example.com", 1884}));
+    EXPECT_EQ(pool.hosts[0].weight, 3U);
+    EXPECT_EQ(pool.hosts[1].host, (HostName{"_mqtt._tcp.example.com", 0}));
+    EXPECT_TRUE(pool.hosts[1].host.is_service());
+    ASSERT_EQ(pool.brokers.size(), 1U);
+    EXPECT_EQ(pool.brokers[0].address.text(), "10.0.0.9:1883");
+}
+
+TEST(Config, names_and_addresses_share_the_names_of_a_pool) {
+    const auto loaded =
+        load_text(good_listener +
+                      "[[pool]]\nname = \"main\"\n"
+                      "[[pool.broker]]\nname = \"a\"\naddress = \"srv+_mqtt._tcp.x\"\nweight = 2\n"
+                      "[[pool.broker]]\nname = \"a\"\naddress = \"10.0.0.9:1883\"\n",
+                  "f.toml");
+    ASSERT_EQ(loaded.problems.size(), 2U);
+    EXPECT_EQ(loaded.problems[0].line(),
+              "f.toml:10:10: weight: SRV records have weights of their own: leave it out");
+    EXPECT_EQ(loaded.problems[1].line(),
+              "f.toml:12:8: broker \"a\" of pool \"main\" is there twice: the first one is in line 8");
 }
 
 TEST(Config, a_pool_is_transparent_when_it_says_so) {
