@@ -73,7 +73,8 @@ struct Recovery {
 /// What is known of a broker and not needed for choosing.
 struct Record {
     std::string last_error;
-    unsigned refusals = 0;  ///< in a row
+    unsigned refusals = 0;                                 ///< in a row
+    Clock::time_point doubted = Clock::time_point::min();  ///< for resets; not told again for retry_down
 };
 
 }  // namespace
@@ -393,10 +394,17 @@ void Pool::report_failure(BrokerId id, Clock::time_point now, Trouble trouble, s
         Record& record = state_->records[id];
         ++broker->failures;
         if (!what.empty() && !broker->unhealthy) record.last_error = what;
-        if (trouble == Trouble::refusal && ++record.refusals < refusals_in_a_row) return;
-        record.refusals = 0;
-        if (broker->retry_at <= now && !broker->unhealthy) tell = state_->on_trouble;
-        broker->retry_at = std::max(broker->retry_at, now + state_->spec.retry_down);
+        if (trouble == Trouble::reset) {
+            if (broker->unhealthy || now < record.doubted) return;
+            record.doubted = now + state_->spec.retry_down;
+            tell = state_->on_trouble;
+        } else if (trouble == Trouble::refusal && ++record.refusals < refusals_in_a_row) {
+            return;
+        } else {
+            record.refusals = 0;
+            if (broker->retry_at <= now && !broker->unhealthy) tell = state_->on_trouble;
+            broker->retry_at = std::max(broker->retry_at, now + state_->spec.retry_down);
+        }
     }
     if (tell) tell(id);
 }

@@ -94,6 +94,7 @@ enum class Trouble {
     unreachable,  ///< the connect failed, or nothing answered CONNECT: the broker is avoided at once
     refusal,  ///< it hung up, spoke nonsense, or said that it is busy. A client may have its part in that,
               ///< so it takes refusals_in_a_row without a client that was accepted in between
+    reset,    ///< it reset a client's connection early in life: worth a question, no verdict
 };
 inline constexpr unsigned refusals_in_a_row = 3;
 

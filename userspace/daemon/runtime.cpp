@@ -57,6 +57,7 @@ Result<void> Runtime::start() {
     pools_ = std::make_unique<Pools>(dataplane_->hash_seed());
     pools_->apply(config_, prepare_pools(config_));
     dataplane_->on_flow_end([this](const dataplane::FlowEnd& end) { pools_->flow_ended(end); });
+    dataplane_->on_broker_reset([this](const dataplane::BrokerReset& reset) { pools_->broker_reset(reset); });
     pools_->adopt([this](const Pools::Visitor& visit) { dataplane_->for_each_flow(visit); });
     log_start();
     workers_ = std::make_unique<session::Workers>(*dataplane_, session_options(config_));

@@ -83,6 +83,17 @@ TEST(Health, trouble_is_told_once_for_each_time_a_broker_is_avoided) {
     EXPECT_EQ(told.size(), 2U) << "health checks know it already";
 }
 
+TEST(Health, a_reset_early_in_life_is_worth_a_question_and_no_verdict) {
+    Pool pool(pool_of(Strategy::sticky, equal(2)), 1);
+    const auto id = view(pool, "b1").id;
+    unsigned told = 0;
+    pool.on_trouble([&](BrokerId) { ++told; });
+    for (int i = 0; i < 10; ++i) pool.report_failure(id, Clock::now(), Trouble::reset, "reset");
+    EXPECT_EQ(told, 1U);
+    EXPECT_EQ(view(pool, "b1").state, BrokerState::up);
+    EXPECT_EQ(view(pool, "b1").last_error, "reset");
+}
+
 TEST(SlowStart, a_broker_that_came_back_is_not_flooded) {
     for (const auto strategy :
          {Strategy::least_connections, Strategy::round_robin, Strategy::random, Strategy::power_of_two}) {
