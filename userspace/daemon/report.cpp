@@ -172,6 +172,8 @@ std::string Runtime::metrics() {
          [](const balancer::BrokerView& broker) {
              return broker.state == balancer::BrokerState::up ? 1.0 : 0.0;
          }},
+        {"limpet_broker_healthy", "gauge", "0 while health checks say that a broker is down.",
+         [](const balancer::BrokerView& broker) { return broker.unhealthy ? 0.0 : 1.0; }},
         {"limpet_broker_chosen_total", "counter", "How often a broker was chosen.",
          [](const balancer::BrokerView& broker) { return static_cast<double>(broker.chosen); }},
         {"limpet_broker_failures_total", "counter", "Connects that failed and CONNACKs that did not come.",

@@ -1,12 +1,14 @@
 # SPDX-License-Identifier: Apache-2.0
 """Brokers that die, hang, hide behind a firewall, or are busy: found out, left alone, taken back slowly."""
+import http.server
 import signal
+import threading
 import time
 
-from limpet_lab import broker, checks, clients, mqtt
+from limpet_lab import broker, checks, clients, load, mqtt
 from limpet_lab.process import LabError, patient, run, wait_until
 from limpet_lab.scenario import MEASURED, scenario
-from limpet_lab.topology import broker_address
+from limpet_lab.topology import broker_address, endpoint
 
 FAST = {"interval": "300ms", "fast_interval": "200ms", "timeout": "500ms", "fall": 3, "rise": 2}
 
@@ -203,3 +205,82 @@ def the_last_refusal_is_the_brokers_own(lab):
         raise LabError(f"{asked} brokers were asked, broker_attempts is 2")
     lab.gateway.wait_reason("close_broker_attempts")
     lab.gateway.wait_reason("broker_refused", 2)
+
+
+class _Management:
+    """What EMQX and HiveMQ have beside MQTT: HTTP on another port that says whether the broker wants clients."""
+
+    PORT, PATH = 8080, "/api/v5/load_rebalance/availability_check"
+
+    def __init__(self, lab, number):
+        self.status = 200
+        management = self
+
+        class Handler(http.server.BaseHTTPRequestHandler):
+            def do_GET(self):
+                self.send_response(management.status if self.path == management.PATH else 404)
+                self.send_header("Content-Length", "0")
+                self.end_headers()
+
+            def log_message(self, *_):
+                pass
+
+        class Server(http.server.ThreadingHTTPServer):
+            daemon_threads = True
+
+        with lab.topology.inside("broker"):
+            self._server = Server((broker_address(4, number), self.PORT), Handler)
+        threading.Thread(target=self._server.serve_forever, daemon=True).start()
+        lab.resources.on_exit(self._stop)
+
+    def _stop(self):
+        self._server.shutdown()
+        self._server.server_close()
+
+
+@scenario(modes=("tc",), families=(4,))
+def an_http_check_asks_the_management_port(lab):
+    """503 takes a broker out although it speaks MQTT as ever, 200 brings it back."""
+    managers = {number: _Management(lab, number) for number in (1, 2, 3)}
+    lab.start(health={"probe": "http", "path": _Management.PATH, "port": _Management.PORT, "slow_start": "0s", **FAST})
+    lab.gateway.wait_reason("probe_passed", 3)
+    managers[1].status = 503
+    _wait_state(lab, "b1", "down")
+    if "answered 503, not 200" not in _state(lab, "b1")["last_error"]:
+        raise LabError(f"last error: {_state(lab, 'b1')}")
+    _served_elsewhere(lab, "b1", 5)
+    managers[1].status = 200
+    _wait_state(lab, "b1", "up")
+
+
+@scenario(modes=("tc",), families=(4,), alone=True, timeout=150)
+def three_thousand_clients_of_a_dead_broker_are_told_within_two_seconds(lab):
+    """Nothing of b1 is heard any more: its share of 3,000 spliced clients is reset at the pace that is set where
+    nobody sets one, and as many who come then are spread over the others within 1.25 times the mean."""
+    lab.start(health={"probe": "mqtt", **FAST})
+    target = endpoint(lab.listener, 1883)
+    stay = load.mass(lab, 3000, [target], "stay-", rate=2000, timeout=60)
+    stay.result(100)
+    lab.gateway.wait_spliced(3000, 30)
+    counts = {f"b{number}": _state(lab, f"b{number}")["connections"] for number in (1, 2, 3)}
+    _firewall(lab, 1, "drop")
+    found = _wait_state(lab, "b1", "down")
+    begin = time.monotonic()
+    lab.gateway.wait_spliced(3000 - counts["b1"], 10)
+    took = time.monotonic() - begin
+    print(f"{MEASURED}{counts['b1']} of 3000 clients: dead after {found:.2f} s, all told {took:.2f} s later")
+    if took > patient(2):
+        raise LabError(f"the last of {counts['b1']} clients was told after {took:.1f} s")
+    pinged = stay.tell("ping", 60)
+    if pinged["answered"] != 3000 - counts["b1"]:
+        raise LabError(f"{counts} connections, one broker dead: {pinged}")
+    back = load.mass(lab, counts["b1"], [target], "back-", rate=2000, timeout=60)
+    result = back.result(60)
+    if result["served"] != counts["b1"]:
+        raise LabError(f"of those who came back: {result}")
+    after = [_state(lab, name)["connections"] for name in ("b2", "b3")]
+    if max(after) > 1.25 * sum(after) / 2 or _state(lab, "b1")["connections"]:
+        raise LabError(f"after b1 died: {after}")
+    _firewall(lab, 1, None)
+    for crowd in (stay, back):
+        crowd.tell("leave")
