@@ -157,7 +157,9 @@ TEST(Dying, no_survivor_gets_more_than_1_25_times_the_mean) {
     EXPECT_LE(view(pool, "b2").connections, 1875U);
     EXPECT_LE(view(pool, "b3").connections, 1875U);
     for (const auto& [client, broker] : at)
-        if (broker != "b1") EXPECT_EQ(pool.choose(client_of(client))->name, broker) << "not theirs to move";
+        if (broker != "b1") {
+            EXPECT_EQ(pool.choose(client_of(client))->name, broker) << "not theirs to move";
+        }
 }
 
 TEST(Rank, spares_get_nobody_while_one_of_the_first_is_up) {
