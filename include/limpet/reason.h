@@ -99,7 +99,7 @@
     X(PROBE_FAILED, "probe_failed", "a health check had a bad answer, or none")                             \
     X(BROKER_DOWN, "broker_down", "health checks found a broker dead")                                      \
     X(BROKER_REFUSED, "broker_refused", "a broker was busy or unavailable by its CONNACK")                  \
-    X(CLOSE_ATTEMPTS, "close_broker_attempts", "broker_attempts brokers did not take the client")        \
+    X(CLOSE_ATTEMPTS, "close_broker_attempts", "broker_attempts brokers did not take the client")           \
     X(DISCOVERY_FAILED, "discovery_failed", "a DNS name or a file of brokers could not be read")            \
     X(DISCOVERY_CHANGED, "discovery_changed", "a DNS name or a file has other brokers than before")
 
