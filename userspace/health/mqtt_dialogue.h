@@ -14,9 +14,9 @@ namespace limpet::health {
 
 struct MqttTerms {
     mqtt::Version version = mqtt::Version::v311;
-    std::string client_id;  ///< empty: one of its own
-    std::optional<std::string> username;
-    std::optional<std::string> password;
+    std::string client_id{};  ///< empty: one of its own
+    std::optional<std::string> username{};
+    std::optional<std::string> password{};
 
     bool operator==(const MqttTerms&) const = default;
 };
