@@ -36,8 +36,8 @@ enum class Key { client_id, username, source_ip };
 struct Daemon {
     unsigned workers = 0;  ///< 0: one per core
     std::string socket = "/run/limpet/limpet.sock";
-    std::string log_level = "info";        ///< trace | debug | info | warn | error
-    std::vector<std::string> dns_servers;  ///< ADDRESS or ADDRESS:PORT; empty: as the host has it
+    std::string log_level = "info";          ///< trace | debug | info | warn | error
+    std::vector<std::string> dns_servers{};  ///< ADDRESS or ADDRESS:PORT; empty: as the host has it
     bool operator==(const Daemon&) const = default;
 };
 
@@ -85,7 +85,7 @@ struct Broker {
     std::string name;
     Endpoint address;
     std::uint32_t weight = 1;  ///< 0 to 65535
-    HostName host;             ///< instead of an address
+    HostName host{};           ///< instead of an address
     std::string origin;     ///< found by discovery: the source that it comes of; empty: it was written down
     std::uint8_t rank = 0;  ///< of its SRV priority, the lowest first
     Position position;      ///< of the [[pool.broker]]
@@ -130,11 +130,11 @@ struct Pool {
     std::chrono::milliseconds retry_down{2000};
     unsigned broker_attempts = 16;  ///< brokers that are tried for one CONNECT
     bool transparent = false;       ///< brokers see the client's own address and port
-    Health health;
+    Health health{};
     std::vector<Broker> brokers;
-    std::vector<Broker> hosts;  ///< brokers whose addresses DNS knows
-    std::string brokers_from;   ///< file or folder with more brokers; empty: none
-    Position position;          ///< of the [[pool]]
+    std::vector<Broker> hosts{};  ///< brokers whose addresses DNS knows
+    std::string brokers_from{};   ///< file or folder with more brokers; empty: none
+    Position position;            ///< of the [[pool]]
     Position name_position{};
 };
 
