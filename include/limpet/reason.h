@@ -107,7 +107,14 @@
     X(CLOSE_LISTENER_RATE, "close_listener_rate", "more clients came to the listener than may in a time")   \
     X(CLOSE_SOURCE_RATE, "close_source_rate", "more clients came from one address than may in a time")      \
     X(CLOSE_CLIENT_RATE, "close_client_rate", "a client id came too often and is held off for a while")     \
-    X(CLOSE_DENIED, "close_denied", "an access rule denied the client")
+    X(CLOSE_DENIED, "close_denied", "an access rule denied the client")                                     \
+    X(PROBE_PASSED, "probe_passed", "a health check had a good answer")                                     \
+    X(PROBE_FAILED, "probe_failed", "a health check had a bad answer, or none")                             \
+    X(BROKER_DOWN, "broker_down", "health checks found a broker dead")                                      \
+    X(BROKER_REFUSED, "broker_refused", "a broker was busy or unavailable by its CONNACK")                  \
+    X(CLOSE_ATTEMPTS, "close_broker_attempts", "broker_attempts brokers did not take the client")           \
+    X(DISCOVERY_FAILED, "discovery_failed", "a DNS name or a file of brokers could not be read")            \
+    X(DISCOVERY_CHANGED, "discovery_changed", "a DNS name or a file has other brokers than before")
 
 enum limpet_reason {
 #define LIMPET_REASON_ENTRY(identifier, name, sentence) LIMPET_REASON_##identifier,

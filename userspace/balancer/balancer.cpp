@@ -21,14 +21,18 @@ constexpr std::size_t expire_slices = 64;
 constexpr std::size_t visit_slice = 4096;
 // Keys whose memory changed, noted between two looks; beyond that everything is looked at.
 constexpr std::size_t most_changes = 200'000;
+// of its share, what a broker that came back begins with
+constexpr std::uint8_t slow_start_percent = 10;
 
 /// Reads the clock when it is first asked, which is only where some broker has failed lately.
 class LazyNow {
   public:
     [[nodiscard]] bool before(Clock::time_point time) {
-        if (time == Clock::time_point::min()) return false;
+        return time != Clock::time_point::min() && get() < time;
+    }
+    [[nodiscard]] Clock::time_point get() {
         if (!now_) now_ = Clock::now();
-        return *now_ < time;
+        return *now_;
     }
 
   private:
@@ -79,6 +83,19 @@ struct Pick {
     bool takes_over = false;
 };
 
+/// A broker that came back a while ago and does not get its whole share yet.
+struct Recovery {
+    BrokerId id = 0;
+    Clock::time_point since;
+};
+
+/// What is known of a broker and not needed for choosing.
+struct Record {
+    std::string last_error;
+    unsigned refusals = 0;                                 ///< in a row
+    Clock::time_point doubted = Clock::time_point::min();  ///< for resets; not told again for retry_down
+};
+
 }  // namespace
 
 struct Pool::State {
@@ -117,9 +134,18 @@ struct Pool::State {
     [[nodiscard]] bool in_use(const Broker& broker) const {
         return broker.live || broker.connections > 0 || sticks.count(broker.id) > 0;
     }
+    /// What sticky remembers of this broker stays, even where another one serves the client meanwhile.
+    [[nodiscard]] bool keeps_clients(BrokerId id) const {
+        return brokers[id].live && !brokers[id].draining && !brokers[id].unhealthy;
+    }
     [[nodiscard]] Broker* known(BrokerId id) {
         return id < brokers.size() && in_use(brokers[id]) ? &brokers[id] : nullptr;
     }
+    [[nodiscard]] static bool is_down(const Broker& broker, LazyNow& now) {
+        return broker.unhealthy || now.before(broker.retry_at);
+    }
+    void warm_up(LazyNow& now);
+    void end_recovery(Broker& broker);
     [[nodiscard]] BrokerView view_of(const Broker& broker, LazyNow& now) const;
 
     const SipKey sip_key;
@@ -131,8 +157,11 @@ struct Pool::State {
     std::uint64_t taken = 0;        // places: the connections of all brokers
     std::vector<Broker> brokers;    // by BrokerId
     std::vector<BrokerSpec> specs;  // by BrokerId
-    std::vector<BrokerId> order;    // the live ones, as the specification lists them
-    std::vector<Broker*> scratch;   // candidates of the choice that is being made
+    std::vector<Record> records;    // by BrokerId
+    std::vector<Recovery> recoveries;
+    std::function<void(BrokerId)> on_trouble;
+    std::vector<BrokerId> order;   // the live ones, as the specification lists them
+    std::vector<Broker*> scratch;  // candidates of the choice that is being made
     Random random;
     StickTable sticks;
     bool tracking = false;
@@ -154,17 +183,24 @@ Keys Pool::State::keys_of(const Client& client, bool for_lookup) const {
             is_shared(effective)};
 }
 
-/// Brokers that a new client may go to: live, not draining, of some weight, untried, and up (or else down).
+/// Brokers that a new client may go to: live, not draining, of some weight, untried, and up (or else down),
+/// and of those the ones of the lowest rank.
 Candidates Pool::State::candidates(std::span<const BrokerId> tried, bool down, LazyNow& now) {
     scratch.clear();
+    warm_up(now);
     Candidates found;
     for (const BrokerId id : order) {
         Broker& broker = brokers[id];
-        if (broker.draining || broker.weight == 0 || now.before(broker.retry_at) != down) continue;
+        if (broker.draining || broker.weight == 0 || is_down(broker, now) != down) continue;
         if (broker.full()) continue;
         if (contains(tried, id)) continue;
+        if (!scratch.empty() && broker.rank > scratch.front()->rank) continue;
+        if (!scratch.empty() && broker.rank < scratch.front()->rank) {
+            scratch.clear();
+            found = {};
+        }
         scratch.push_back(&broker);
-        found.weight += broker.weight;
+        found.share += broker.share();
         found.connections += broker.connections;
     }
     found.brokers = scratch;
@@ -193,7 +229,7 @@ Pick Pool::State::pick(const Keys& keys, std::span<const BrokerId> tried, bool m
         if (spec.strategy == Strategy::sticky || (spec.strategy == Strategy::hash && stick->connected))
             home = remembered_broker(*stick, tried);
     }
-    if (home && !now.before(home->retry_at)) {
+    if (home && !is_down(*home, now)) {
         const bool one_client = spec.strategy == Strategy::sticky || !keys.shared;
         if (one_client || within_bound(*home, tried, now)) return {home, Why::remembered, takes_over};
     }
@@ -303,13 +339,20 @@ void Pool::State::match_brokers() {
         const bool stays = *id < was_live.size() && was_live[*id] && old != by_name.end();
         if (!stays) {
             const auto connections = broker.connections;
+            end_recovery(broker);
             broker = Broker{.placement = placement_hash(wanted.name), .connections = connections, .id = *id};
+            records[*id] = {};
         } else if (specs[*id].address != wanted.address) {
-            broker.retry_at = Clock::time_point::min();  // what failed was the old address
+            // what failed was the old address
+            broker.retry_at = Clock::time_point::min();
+            broker.unhealthy = false;
+            end_recovery(broker);
+            records[*id] = {};
         }
         weights_changed |= !stays || broker.weight != weight;
         broker.weight = weight;
         broker.most = wanted.max_connections;
+        broker.rank = wanted.rank;
         broker.live = true;
         by_name.emplace(wanted.name, *id);
         specs[*id] = std::move(wanted);
@@ -330,6 +373,7 @@ std::optional<BrokerId> Pool::State::free_slot(const std::vector<bool>& was_live
         const auto id = static_cast<BrokerId>(brokers.size());
         brokers.push_back(Broker{.id = id});
         specs.emplace_back();
+        records.emplace_back();
         scratch.reserve(brokers.size());
         return id;
     }
@@ -345,10 +389,30 @@ BrokerView Pool::State::view_of(const Broker& broker, LazyNow& now) const {
     auto state = BrokerState::up;
     if (!broker.live || broker.draining) {
         state = BrokerState::draining;
-    } else if (now.before(broker.retry_at)) {
+    } else if (is_down(broker, now)) {
         state = BrokerState::down;
     }
-    return {broker.id, specs[broker.id], state, broker.connections, broker.chosen, broker.failures};
+    const Record& record = records[broker.id];
+    return {broker.id,       specs[broker.id], state,          broker.connections, broker.chosen,
+            broker.failures, broker.unhealthy, broker.percent, !broker.live,       record.last_error};
+}
+
+/// The shares of brokers that came back grow with time.
+void Pool::State::warm_up(LazyNow& now) {
+    if (recoveries.empty()) return;
+    std::erase_if(recoveries, [&](const Recovery& recovery) {
+        Broker& broker = brokers[recovery.id];
+        const auto passed = std::max(now.get() - recovery.since, Clock::duration::zero());
+        const bool over = passed >= spec.slow_start;
+        const auto grown = over ? 100 : 100 * passed.count() / Clock::duration(spec.slow_start).count();
+        broker.percent = static_cast<std::uint8_t>(std::max<Clock::rep>(grown, slow_start_percent));
+        return over;
+    });
+}
+
+void Pool::State::end_recovery(Broker& broker) {
+    std::erase_if(recoveries, [&](const Recovery& recovery) { return recovery.id == broker.id; });
+    broker.percent = 100;
 }
 
 void Pool::update(PoolSpec spec) {
@@ -359,6 +423,7 @@ void Pool::update(PoolSpec spec) {
 std::vector<BrokerView> Pool::brokers() const {
     const std::lock_guard lock(state_->mutex);
     LazyNow now;
+    state_->warm_up(now);
     std::vector<BrokerView> views;
     for (const BrokerId id : state_->order) views.push_back(state_->view_of(state_->brokers[id], now));
     for (const Broker& broker : state_->brokers)
@@ -403,17 +468,59 @@ void Pool::end_connection(BrokerId id) {
     --state_->taken;
 }
 
-void Pool::report_failure(BrokerId id, Clock::time_point now) {
-    const std::lock_guard lock(state_->mutex);
-    Broker* broker = state_->known(id);
-    if (!broker) return;
-    ++broker->failures;
-    broker->retry_at = std::max(broker->retry_at, now + state_->spec.retry_down);
+void Pool::report_failure(BrokerId id, Clock::time_point now, Trouble trouble, std::string_view what) {
+    std::function<void(BrokerId)> tell;
+    {
+        const std::lock_guard lock(state_->mutex);
+        Broker* broker = state_->known(id);
+        if (!broker) return;
+        Record& record = state_->records[id];
+        ++broker->failures;
+        if (!what.empty() && !broker->unhealthy) record.last_error = what;
+        if (trouble == Trouble::reset) {
+            if (broker->unhealthy || now < record.doubted) return;
+            record.doubted = now + state_->spec.retry_down;
+            tell = state_->on_trouble;
+        } else if (trouble == Trouble::refusal && ++record.refusals < refusals_in_a_row) {
+            return;
+        } else {
+            record.refusals = 0;
+            if (broker->retry_at <= now && !broker->unhealthy) tell = state_->on_trouble;
+            broker->retry_at = std::max(broker->retry_at, now + state_->spec.retry_down);
+        }
+    }
+    if (tell) tell(id);
 }
 
 void Pool::report_success(BrokerId id) {
     const std::lock_guard lock(state_->mutex);
-    if (Broker* broker = state_->known(id)) broker->retry_at = Clock::time_point::min();
+    Broker* broker = state_->known(id);
+    if (!broker) return;
+    broker->retry_at = Clock::time_point::min();
+    Record& record = state_->records[id];
+    record.refusals = 0;
+    if (!broker->unhealthy && !record.last_error.empty()) record.last_error.clear();
+}
+
+void Pool::on_trouble(std::function<void(BrokerId)> handler) {
+    const std::lock_guard lock(state_->mutex);
+    state_->on_trouble = std::move(handler);
+}
+
+void Pool::set_health(BrokerId id, bool healthy, std::string_view error, Clock::time_point now) {
+    const std::lock_guard lock(state_->mutex);
+    Broker* broker = state_->known(id);
+    if (!broker) return;
+    state_->records[id].last_error = error;
+    if (broker->unhealthy == !healthy) return;
+    broker->unhealthy = !healthy;
+    state_->end_recovery(*broker);
+    if (!healthy) return;
+    broker->retry_at = Clock::time_point::min();
+    if (state_->spec.slow_start > std::chrono::milliseconds::zero()) {
+        state_->recoveries.push_back({id, now});
+        broker->percent = slow_start_percent;
+    }
 }
 
 void Pool::set_draining(BrokerId id, bool draining) {

@@ -43,6 +43,7 @@ struct BrokerSpec {
     Endpoint address;
     std::uint32_t weight = 1;           ///< 0: no new clients
     std::uint32_t max_connections = 0;  ///< 0: no limit
+    std::uint8_t rank = 0;              ///< gets new clients only where no broker of a lower one can
 
     bool operator==(const BrokerSpec&) const = default;
 };
@@ -59,6 +60,7 @@ struct PoolSpec {
     std::size_t stick_capacity = 2'000'000;         ///< ids; when full the one disconnected longest ago goes
     std::chrono::milliseconds retry_down{2000};     ///< how long a broker that failed is avoided
     std::uint64_t max_connections = 0;              ///< of all brokers together; 0: no limit
+    std::chrono::milliseconds slow_start{30000};    ///< from its recovery until a broker has its whole share
     std::vector<BrokerSpec> brokers;
 };
 
@@ -101,6 +103,15 @@ enum class Fullness {
     brokers,  ///< every broker that takes clients has
 };
 
+/// What went wrong between a client and a broker.
+enum class Trouble {
+    unreachable,  ///< the connect failed, or nothing answered CONNECT: the broker is avoided at once
+    refusal,  ///< it hung up, spoke nonsense, or said that it is busy. A client may have its part in that,
+              ///< so it takes refusals_in_a_row without a client that was accepted in between
+    reset,    ///< it reset a client's connection early in life: worth a question, no verdict
+};
+inline constexpr unsigned refusals_in_a_row = 3;
+
 /// One broker, as shown to people.
 struct BrokerView {
     BrokerId id = 0;
@@ -109,6 +120,10 @@ struct BrokerView {
     std::uint64_t connections = 0;  ///< now
     std::uint64_t chosen = 0;       ///< since the start
     std::uint64_t failures = 0;     ///< connects that failed, CONNACKs that did not come
+    bool unhealthy = false;         ///< health checks say so; otherwise `down` is for retry_down
+    unsigned percent = 100;         ///< of its share of new clients, while it starts slowly
+    bool gone = false;              ///< no longer in the specification; it has connections left
+    std::string last_error;  ///< of a health check, or of a client's connection; empty: none since it is up
 };
 
 /// A set of brokers with a strategy and a memory.
@@ -149,6 +164,9 @@ class Pool {
 
     /// The broker accepted the client: sticky remembers it, for ever while connected. `key_hash` is
     /// hash_key() of the client's key text (the id assigned in CONNACK, where the server chose it).
+    /// What sticky remembers moves only when the old broker is really gone: unhealthy, draining or removed.
+    /// One that was only busy or unreachable for a moment keeps its client's session, and gets the client
+    /// back.
     /// `lifetime`: as in release(), for whoever finds what was remembered after a daemon that was killed.
     void remember(std::uint64_t key_hash, BrokerId id,
                   std::chrono::seconds lifetime = std::chrono::seconds::max());
@@ -197,9 +215,18 @@ class Pool {
     /// is never returned for a text that is not empty.
     [[nodiscard]] std::uint64_t hash_key(std::string_view text) const;
 
-    /// A connect or CONNACK failed: the broker is `down` for retry_down. Success makes it `up` again.
-    void report_failure(BrokerId id, Clock::time_point now);
+    /// A connect or CONNACK failed: the broker is `down` for retry_down. Success makes it `up` again, unless
+    /// it is unhealthy. `what` is said to people.
+    void report_failure(BrokerId id, Clock::time_point now, Trouble trouble = Trouble::unreachable,
+                        std::string_view what = {});
     void report_success(BrokerId id);
+    /// Told, on the caller's thread, when traffic makes a broker `down` that was not before.
+    void on_trouble(std::function<void(BrokerId)> handler);
+
+    /// What health checks found: an unhealthy broker is `down` until they say otherwise, and begins with a
+    /// small share of new clients that grows for slow_start. `error` is the last one, also of a broker that
+    /// is still healthy.
+    void set_health(BrokerId id, bool healthy, std::string_view error, Clock::time_point now);
 
     /// Drains a broker (it keeps its connections and takes no new clients) or ends that. update() keeps it.
     void set_draining(BrokerId id, bool draining);

@@ -10,19 +10,19 @@ namespace {
 
 __extension__ typedef unsigned __int128 Wide;
 
-/// Compares connections / weight without dividing.
+/// Compares connections / share without dividing.
 bool less_loaded(const Broker& left, const Broker& right) {
-    return left.connections * right.weight < right.connections * left.weight;
+    return left.connections * right.share() < right.connections * left.share();
 }
 
-/// The broker that `ticket`, below the sum of the weights, belongs to; `without` takes no part.
+/// The broker that `ticket`, below the sum of the shares, belongs to; `without` takes no part.
 Broker& at_ticket(std::span<Broker*> brokers, std::uint64_t ticket, const Broker* without = nullptr) {
     Broker* last = brokers.front();
     for (Broker* broker : brokers) {
         if (broker == without) continue;
         last = broker;
-        if (ticket < broker->weight) break;
-        ticket -= broker->weight;
+        if (ticket < broker->share()) break;
+        ticket -= broker->share();
     }
     return *last;
 }
@@ -40,18 +40,19 @@ std::uint64_t Random::below(std::uint64_t bound) {
 }
 
 Broker& weighted_random(const Candidates& candidates, Random& random) {
-    return at_ticket(candidates.brokers, random.below(candidates.weight));
+    return at_ticket(candidates.brokers, random.below(candidates.share));
 }
 
 Broker& round_robin(std::span<Broker*> brokers, bool move) {
     Broker* best = brokers.front();
     std::int64_t sum = 0;
+    const auto share = [](const Broker& broker) { return static_cast<std::int64_t>(broker.share()); };
     for (Broker* broker : brokers) {
-        sum += broker->weight;
-        if (broker->current + broker->weight > best->current + best->weight) best = broker;
+        sum += share(*broker);
+        if (broker->current + share(*broker) > best->current + share(*best)) best = broker;
     }
     if (move) {
-        for (Broker* broker : brokers) broker->current += broker->weight;
+        for (Broker* broker : brokers) broker->current += share(*broker);
         best->current -= sum;
     }
     return *best;
@@ -72,14 +73,14 @@ Broker& least_connections(const Candidates& candidates, bool move) {
 Broker& power_of_two(const Candidates& candidates, Random& random) {
     Broker& first = weighted_random(candidates, random);
     if (candidates.brokers.size() == 1) return first;
-    Broker& second = at_ticket(candidates.brokers, random.below(candidates.weight - first.weight), &first);
+    Broker& second = at_ticket(candidates.brokers, random.below(candidates.share - first.share()), &first);
     return less_loaded(second, first) ? second : first;
 }
 
 bool has_room(const Broker& broker, const Candidates& candidates, double bounded_load) {
     // connections + 1 <= ceil(share) is the same as connections < share
     const auto share = bounded_load * static_cast<double>(candidates.connections + 1) *
-                       static_cast<double>(broker.weight) / static_cast<double>(candidates.weight);
+                       static_cast<double>(broker.share()) / static_cast<double>(candidates.share);
     return static_cast<double>(broker.connections) < share;
 }
 

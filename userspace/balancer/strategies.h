@@ -22,6 +22,11 @@ struct Broker {
     BrokerId id = 0;
     bool live = false;  ///< in the specification; otherwise gone, and kept only for what still refers to it
     bool draining = false;  ///< at an operator's wish
+    std::uint8_t rank = 0;
+    bool unhealthy = false;      ///< health checks say so
+    std::uint8_t percent = 100;  ///< of its weight: less while it starts slowly after it came back
+    /// What it gets of new clients, against the others.
+    [[nodiscard]] std::uint64_t share() const { return std::uint64_t{weight} * percent; }
 
     [[nodiscard]] bool full() const { return most != 0 && connections >= most; }
 };
@@ -40,17 +45,17 @@ class Random {
 /// Brokers that may be chosen: never empty, every weight above 0. The strategies may reorder the span.
 struct Candidates {
     std::span<Broker*> brokers;
-    std::uint64_t weight = 0;       ///< of all of them
+    std::uint64_t share = 0;        ///< of all of them
     std::uint64_t connections = 0;  ///< of all of them
 };
 
 [[nodiscard]] Broker& weighted_random(const Candidates& candidates, Random& random);
 /// Smooth weighted round robin as nginx has it; `move` says whether the turn is taken or only looked at.
 [[nodiscard]] Broker& round_robin(std::span<Broker*> brokers, bool move);
-/// The smallest connections / weight; among equals smooth weighted round robin, so that an idle pool is
+/// The smallest connections / share; among equals smooth weighted round robin, so that an idle pool is
 /// spread.
 [[nodiscard]] Broker& least_connections(const Candidates& candidates, bool move);
-/// Two different brokers drawn by weight; the smaller connections / weight of both, the first drawn on a tie.
+/// Two different brokers drawn by share; the smaller connections / share of both, the first drawn on a tie.
 [[nodiscard]] Broker& power_of_two(const Candidates& candidates, Random& random);
 
 struct Placement {

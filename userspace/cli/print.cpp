@@ -32,6 +32,15 @@ std::string maximum(const Json& broker) {
     return most.is_number() && most.get<double>() > 0 ? most.dump() : "-";
 }
 
+// A line below the table for each broker with one; it may be long.
+std::string last_errors(const Json& brokers) {
+    std::string lines;
+    for (const auto& one : brokers)
+        if (const auto& error = at(one, "last_error"); error.is_string() && !error.get<std::string>().empty())
+            lines += text(one, "pool") + "/" + text(one, "name") + ": " + text(one, "last_error") + "\n";
+    return lines.empty() ? lines : "\n" + lines;
+}
+
 std::string_view sentence_of(std::string_view name) {
     for (unsigned i = 0; i < LIMPET_REASON_COUNT; ++i)
         if (reason_name(static_cast<Reason>(i)) == name) return reason_sentence(static_cast<Reason>(i));
@@ -106,7 +115,7 @@ std::string brokers_text(const Json& brokers) {
         table.add({text(one, "pool"), text(one, "name"), text(one, "address"), text(one, "state"),
                    text(one, "weight"), text(one, "connections"), maximum(one), text(one, "chosen"),
                    text(one, "failures")});
-    return table.empty() ? "no brokers\n" : table.text();
+    return table.empty() ? "no brokers\n" : table.text() + last_errors(brokers);
 }
 
 std::string moves_text(const Json& moves) {

@@ -87,15 +87,18 @@ class Maker {
     // ADDR:PORT is b1, b2 … by its place; NAME=ADDR:PORT says its name.
     void add_broker(config::Pool& pool, const std::string& text) {
         config::Broker broker;
-        broker.name = "b" + std::to_string(pool.brokers.size() + 1);
+        broker.name = "b" + std::to_string(pool.brokers.size() + pool.hosts.size() + 1);
         const auto equals = text.find('=');
         if (equals != std::string::npos) {
             broker.name = text.substr(0, equals);
             if (auto good = config::check_name(broker.name); !good) complain("--broker", good.error());
         }
-        take("--broker", broker.address,
-             config::parse_broker_address(equals == std::string::npos ? text : text.substr(equals + 1)));
-        pool.brokers.push_back(std::move(broker));
+        config::BrokerPlace place;
+        take("--broker", place,
+             config::parse_broker_place(equals == std::string::npos ? text : text.substr(equals + 1)));
+        broker.address = place.address;
+        broker.host = std::move(place.host);
+        (broker.host.name.empty() ? pool.brokers : pool.hosts).push_back(std::move(broker));
     }
 
     template <class T>

@@ -67,6 +67,10 @@ void read_daemon(Section& section, Daemon& daemon) {
     });
 }
 
+void read_resolver(Section& section, Daemon& daemon) {
+    section.list("dns_servers", daemon.dns_servers, parse_dns_server);
+}
+
 void read_dataplane(Section& section, Dataplane& dataplane) {
     section.choice("mode", dataplane.mode, mode_names());
     section.list("interfaces", dataplane.interfaces, [](std::string_view name) -> Result<std::string> {
@@ -108,16 +112,66 @@ void check_tls(Section& section) {
                           "[listener.tls] has no effect: this listener speaks plain TCP (warning)");
 }
 
-void check_health(Section& section) {
-    constexpr std::array<std::pair<std::string_view, int>, 3> probes{{{"tcp", 0}, {"mqtt", 1}, {"http", 2}}};
-    int unused = 0;
-    milliseconds interval{};
-    section.choice("probe", unused, Names<int>(probes));
-    section.duration("interval", interval, bounds::probe_interval);
-    section.reader().warn(
-        section.position(),
-        "[pool.health] has no effect in this version: brokers are judged by real clients, one "
-        "that fails is avoided for retry_down (warning)");
+Result<std::string> one_line(std::string_view text) {
+    const auto is_control = [](char character) {
+        return static_cast<unsigned char>(character) < 0x20 || character == 0x7f;
+    };
+    if (text.empty()) return fail("it is empty", "leave the key out, or name something");
+    if (text.size() > 1024) return fail("it is longer than 1024 bytes");
+    if (std::ranges::any_of(text, is_control)) return fail(quote(text) + " has a control character");
+    return std::string(text);
+}
+
+Result<std::string> http_path(std::string_view text) {
+    if (auto line = one_line(text); !line) return line;
+    if (text.front() != '/' || text.find(' ') != text.npos)
+        return fail(quote(text) + " is no path", "it begins with / and has no spaces, such as \"/healthz\"");
+    return std::string(text);
+}
+
+/// Keys that only one sort of probe reads.
+void refuse_foreign(Section& section, std::span<const std::string_view> keys, std::string_view probe) {
+    for (const auto key : keys)
+        if (section.node(key))
+            section.reader().report(
+                section.position(key),
+                quote(key) + " is only for probe = " + quote(probe) + ": leave it out, or change the probe");
+}
+
+Health read_health(Section& section) {
+    constexpr std::array<std::pair<std::string_view, Probe>, 3> probes{
+        {{"tcp", Probe::tcp}, {"mqtt", Probe::mqtt}, {"http", Probe::http}}};
+    constexpr std::array<std::pair<std::string_view, bool>, 2> states{{{"up", true}, {"down", false}}};
+    constexpr std::array<std::pair<std::string_view, MqttVersion>, 3> versions{
+        {{"3.1", MqttVersion::v31}, {"3.1.1", MqttVersion::v311}, {"5", MqttVersion::v5}}};
+    constexpr std::array<std::string_view, 4> for_mqtt{"mqtt_version", "client_id", "username", "password"};
+    constexpr std::array<std::string_view, 3> for_http{"path", "host", "status"};
+    Health health;
+    health.always = true;
+    section.choice("probe", health.probe, Names<Probe>(probes));
+    section.duration("interval", health.interval, bounds::probe_interval);
+    section.duration("fast_interval", health.fast_interval, bounds::probe_interval);
+    section.duration("timeout", health.timeout, bounds::probe_timeout);
+    section.number("rise", health.rise, bounds::probe_streak);
+    section.number("fall", health.fall, bounds::probe_streak);
+    section.choice("initial", health.initially_up, Names<bool>(states));
+    section.number("port", health.port, bounds::probe_port);
+    section.duration("slow_start", health.slow_start, bounds::slow_start);
+    section.number("end_rate", health.end_rate, bounds::end_rate);
+    section.choice("mqtt_version", health.mqtt_version, Names<MqttVersion>(versions));
+    section.text("client_id", health.client_id, one_line);
+    section.text("username", health.username, one_line);
+    section.text("password", health.password, one_line);
+    section.text("path", health.path, http_path);
+    section.text("host", health.host, one_line);
+    section.number("status", health.status, bounds::http_status);
+    if (health.probe != Probe::mqtt) refuse_foreign(section, for_mqtt, "mqtt");
+    if (health.probe != Probe::http) refuse_foreign(section, for_http, "http");
+    // MQTT-3.1.1 3.1.2.9; MQTT 5 has no such rule
+    if (section.node("password") && !section.node("username") && health.mqtt_version != MqttVersion::v5)
+        section.reader().report(section.position("password"),
+                                "password without username: MQTT before 5 has no such thing, add username");
+    return health;
 }
 
 Identity read_identity(Section& section) {
@@ -264,9 +318,15 @@ Broker read_broker(Section& section) {
     section.require("name", "\"b1\"");
     section.require("address", "\"ADDR:PORT\"");
     section.checked("name", broker.name, check_name);
-    section.text("address", broker.address, parse_broker_address);
+    BrokerPlace place;
+    section.text("address", place, parse_broker_place);
+    broker.address = place.address;
+    broker.host = std::move(place.host);
     section.number("weight", broker.weight, bounds::weight);
     section.number("max_connections", broker.max_connections, bounds::max_connections);
+    if (!broker.host.name.empty() && broker.host.is_service() && section.node("weight"))
+        section.reader().report(section.position("weight"),
+                                "weight: SRV records have weights of their own: leave it out");
     return broker;
 }
 
@@ -288,14 +348,17 @@ Pool read_pool(Section& section) {
     section.duration("stick_maximum", pool.stick_maximum, bounds::stick);
     section.number("stick_capacity", pool.stick_capacity, bounds::stick_capacity);
     section.duration("retry_down", pool.retry_down, bounds::retry_down);
+    section.number("broker_attempts", pool.broker_attempts, bounds::broker_attempts);
     if (const auto* table = single(section, "health", health_schema.label)) {
         Section health(section.reader(), *table, health_schema);
-        check_health(health);
+        pool.health = read_health(health);
     }
     for (const auto* table : several(section, "broker", broker_schema.label)) {
         Section broker(section.reader(), *table, broker_schema);
-        pool.brokers.push_back(read_broker(broker));
+        auto read = read_broker(broker);
+        (read.host.name.empty() ? pool.brokers : pool.hosts).push_back(std::move(read));
     }
+    section.checked("brokers_from", pool.brokers_from, check_absolute_path);
     return pool;
 }
 
@@ -312,6 +375,7 @@ void read_all(Reader& reader, const toml::table& root, Config& config) {
     if (const auto* table = single(top, "daemon", daemon_schema.label)) {
         Section section(reader, *table, daemon_schema);
         read_daemon(section, config.daemon);
+        read_resolver(section, config.daemon);
     }
     if (const auto* table = single(top, "dataplane", dataplane_schema.label)) {
         Section section(reader, *table, dataplane_schema);
@@ -421,27 +485,88 @@ std::string Problem::line() const {
            ": " + message;
 }
 
-Loaded load_text(std::string_view text, const std::string& file_name) {
+namespace {
+
+/// A parsed file, or why there is none.
+Result<toml::table> parse_file(std::string_view text, const std::string& file_name, Problem& problem) {
+    problem.position = {file_name, 1, 1};
     if (text.size() > bounds::file_size) {
-        return refused({file_name, 1, 1}, "it is larger than 1 MiB: name a configuration file");
-    }
-    if (const auto garbage = find_garbage(text, file_name))
-        return refused(*garbage, "this is not a text file in UTF-8: a configuration is TOML, which is text");
-    const auto parsed = toml::parse(text);
-    if (!parsed) {
+        problem.message = "it is larger than 1 MiB: name a configuration file";
+    } else if (const auto garbage = find_garbage(text, file_name)) {
+        problem.position = *garbage;
+        problem.message = "this is not a text file in UTF-8: a configuration is TOML, which is text";
+    } else {
+        auto parsed = toml::parse(text);
+        if (parsed) return std::move(parsed).table();
         const auto& error = parsed.error();
-        return refused({file_name, error.source().begin.line, error.source().begin.column},
-                       "not valid TOML: " + std::string(error.description()));
+        problem.position = {file_name, error.source().begin.line, error.source().begin.column};
+        problem.message = "not valid TOML: " + std::string(error.description());
     }
+    return fail(problem.line());
+}
+
+}  // namespace
+
+Loaded load_text(std::string_view text, const std::string& file_name) {
+    Problem problem;
+    const auto parsed = parse_file(text, file_name, problem);
+    if (!parsed) return refused(std::move(problem.position), std::move(problem.message));
     Loaded loaded;
     Reader reader(file_name, loaded.problems, loaded.warnings);
-    read_all(reader, parsed.table(), loaded.config);
+    read_all(reader, *parsed, loaded.config);
     const auto before = loaded.problems.size();
     validate(loaded.config, loaded.problems);
     for (auto i = before; i < loaded.problems.size(); ++i)
         if (loaded.problems[i].position.line == 0) loaded.problems[i].position = {file_name, 1, 1};
     sort_by_position(loaded.problems);
     return loaded;
+}
+
+namespace {
+
+Result<std::vector<Broker>> load_brokers_file(const std::string& path) {
+    const auto text = read_whole(path);
+    if (!text) return fail(path + ": " + text.error().line());
+    Problem problem;
+    const auto parsed = parse_file(*text, path, problem);
+    if (!parsed) return std::unexpected(parsed.error());
+    std::vector<Problem> problems;
+    std::vector<Problem> warnings;
+    Reader reader(path, problems, warnings);
+    Section top(reader, *parsed, brokers_file_schema);
+    std::vector<Broker> brokers;
+    for (const auto* table : several(top, "broker", brokers_file_broker_schema.label)) {
+        Section section(reader, *table, brokers_file_broker_schema);
+        auto broker = read_broker(section);
+        if (!broker.host.name.empty())
+            reader.report(broker.address_position, "address: a file of brokers has addresses, no DNS names");
+        brokers.push_back(std::move(broker));
+    }
+    if (problems.empty()) return brokers;
+    sort_by_position(problems);
+    std::string lines;
+    for (const auto& each : problems) lines += (lines.empty() ? "" : "\n") + each.line();
+    return fail(lines);
+}
+
+}  // namespace
+
+Result<std::vector<Broker>> load_brokers(const std::string& path) {
+    namespace fs = std::filesystem;
+    std::error_code failed;
+    if (!fs::is_directory(path, failed)) return load_brokers_file(path);
+    std::vector<std::string> files;
+    for (fs::directory_iterator entry(path, failed), end; !failed && entry != end; entry.increment(failed))
+        if (entry->path().extension() == ".toml") files.push_back(entry->path().string());
+    if (failed) return fail(path + ": " + failed.message());
+    std::ranges::sort(files);
+    std::vector<Broker> brokers;
+    for (const auto& file : files) {
+        auto more = load_brokers_file(file);
+        if (!more) return more;
+        std::ranges::move(*more, std::back_inserter(brokers));
+    }
+    return brokers;
 }
 
 Loaded load_file(const std::string& path) {

@@ -39,8 +39,9 @@ enum class Key { client_id, username, source_ip, certificate_cn, sni };
 struct Daemon {
     unsigned workers = 0;  ///< 0: one per core
     std::string socket = "/run/limpet/limpet.sock";
-    std::string log_level = "info";  ///< trace | debug | info | warn | error
-    std::string state_file{};        ///< what pools remember; empty: beside the socket
+    std::string log_level = "info";          ///< trace | debug | info | warn | error
+    std::vector<std::string> dns_servers{};  ///< ADDRESS or ADDRESS:PORT; empty: as the host has it
+    std::string state_file{};                ///< what pools remember; empty: beside the socket
     /// Where that is.
     [[nodiscard]] std::string state() const;
     bool operator==(const Daemon&) const = default;
@@ -146,14 +147,51 @@ struct Listener {
 /// Every pool that a listener may lead to, each once, its own first.
 [[nodiscard]] std::vector<std::string> pools_of(const Listener& listener);
 
+/// A DNS name that stands for brokers.
+struct HostName {
+    std::string name;        ///< empty: none
+    std::uint16_t port = 0;  ///< 0: of SRV records, which have ports of their own
+    [[nodiscard]] bool is_service() const { return port == 0; }
+    bool operator==(const HostName&) const = default;
+};
+
 struct Broker {
     std::string name;
     Endpoint address;
     std::uint32_t weight = 1;           ///< 1 to 65535
     std::uint32_t max_connections = 0;  ///< 0: no limit
-    Position position;                  ///< of the [[pool.broker]]
+    HostName host{};                    ///< instead of an address
+    std::string origin;     ///< found by discovery: the source that it comes of; empty: it was written down
+    std::uint8_t rank = 0;  ///< of its SRV priority, the lowest first
+    Position position;      ///< of the [[pool.broker]]
     Position name_position{};
     Position address_position{};
+};
+
+enum class Probe { tcp, mqtt, http };
+enum class MqttVersion { v31, v311, v5 };
+
+struct Health {
+    bool always =
+        false;  ///< the section is there; otherwise a broker is only asked when clients have trouble
+    Probe probe = Probe::tcp;
+    std::chrono::milliseconds interval{5000};
+    std::chrono::milliseconds fast_interval{500};  ///< while the answers differ from the verdict
+    std::chrono::milliseconds timeout{2000};
+    unsigned rise = 2;
+    unsigned fall = 3;
+    bool initially_up = true;
+    std::uint16_t port = 0;  ///< 0: the broker's own
+    std::chrono::milliseconds slow_start{30000};
+    std::uint32_t end_rate = 2500;  ///< connections a second that a dead broker's clients lose; 0: at once
+    MqttVersion mqtt_version = MqttVersion::v311;
+    std::string client_id;  ///< empty: one of Limpet's own
+    std::string username;   ///< empty: none
+    std::string password;   ///< empty: none
+    std::string path = "/";
+    std::string host;  ///< empty: the address
+    unsigned status = 200;
+    bool operator==(const Health&) const = default;
 };
 
 struct Pool {
@@ -165,11 +203,15 @@ struct Pool {
     std::chrono::seconds stick_maximum{7 * 86400};
     std::uint32_t stick_capacity = 2'000'000;
     std::chrono::milliseconds retry_down{2000};
+    unsigned broker_attempts = 16;      ///< brokers that are tried for one CONNECT
     bool transparent = false;           ///< brokers see the client's own address and port
     bool proxy_protocol = false;        ///< brokers are told of the client in a PROXY v2 header
     std::uint32_t max_connections = 0;  ///< 0: no limit
+    Health health{};
     std::vector<Broker> brokers;
-    Position position;  ///< of the [[pool]]
+    std::vector<Broker> hosts{};  ///< brokers whose addresses DNS knows
+    std::string brokers_from{};   ///< file or folder with more brokers; empty: none
+    Position position;            ///< of the [[pool]]
     Position name_position{};
 };
 
@@ -198,6 +240,9 @@ struct Loaded {
 
 [[nodiscard]] Loaded load_file(const std::string& path);
 [[nodiscard]] Loaded load_text(std::string_view text, const std::string& file_name);
+/// The brokers of a file, or of every *.toml in a folder: [[broker]] sections with name, address and weight.
+/// The error has a line for each problem.
+[[nodiscard]] Result<std::vector<Broker>> load_brokers(const std::string& path);
 /// Cross-checks values wherever they came from (names unique, pools known, ports in order …).
 void validate(const Config& config, std::vector<Problem>& problems);
 

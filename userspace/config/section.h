@@ -30,7 +30,8 @@ struct Schema {
 };
 inline constexpr std::array<std::string_view, 6> top_keys{"daemon", "dataplane", "listener",
                                                           "pool",   "rule",      "admin"};
-inline constexpr std::array<std::string_view, 4> daemon_keys{"workers", "socket", "log_level", "state_file"};
+inline constexpr std::array<std::string_view, 5> daemon_keys{"workers", "socket", "log_level", "state_file",
+                                                             "dns_servers"};
 inline constexpr std::array<std::string_view, 12> dataplane_keys{
     "mode",         "interfaces",    "bpffs",        "max_flows",   "source_addresses", "source_ports",
     "hold_timeout", "handoff_tries", "idle_timeout", "probe_after", "closing_timeout",  "retire_grace"};
@@ -53,13 +54,27 @@ inline constexpr std::array<std::string_view, 3> route_keys{"sni", "source", "po
 inline constexpr std::array<std::string_view, 5> identity_keys{"username", "password", "client_id",
                                                                "require_client_id", "replace"};
 inline constexpr std::array<std::string_view, 4> tls_keys{"certificate", "key", "client_ca", "verify"};
-inline constexpr std::array<std::string_view, 13> pool_keys{
-    "name",           "strategy",    "key",           "unknown_clients",
-    "proxy_protocol", "transparent", "stick_minimum", "stick_maximum",
-    "stick_capacity", "retry_down",  "health",        "broker",
-    "max_connections"};
-inline constexpr std::array<std::string_view, 2> health_keys{"probe", "interval"};
+inline constexpr std::array<std::string_view, 15> pool_keys{"name",
+                                                            "strategy",
+                                                            "key",
+                                                            "unknown_clients",
+                                                            "proxy_protocol",
+                                                            "transparent",
+                                                            "stick_minimum",
+                                                            "stick_maximum",
+                                                            "stick_capacity",
+                                                            "retry_down",
+                                                            "broker_attempts",
+                                                            "health",
+                                                            "brokers_from",
+                                                            "broker",
+                                                            "max_connections"};
+inline constexpr std::array<std::string_view, 17> health_keys{
+    "probe",    "interval", "fast_interval", "timeout",  "rise",         "fall",
+    "initial",  "port",     "slow_start",    "end_rate", "mqtt_version", "client_id",
+    "username", "password", "path",          "host",     "status"};
 inline constexpr std::array<std::string_view, 4> broker_keys{"name", "address", "weight", "max_connections"};
+inline constexpr std::array<std::string_view, 1> brokers_file_keys{"broker"};
 inline constexpr std::array<std::string_view, 11> rule_keys{
     "name",    "listener",         "source",           "client_id", "username",
     "version", "keep_alive_below", "keep_alive_above", "action",    "reason",
@@ -77,6 +92,8 @@ inline constexpr Schema pool_schema{"[[pool]]", pool_keys};
 inline constexpr Schema health_schema{"[pool.health]", health_keys};
 inline constexpr Schema broker_schema{"[[pool.broker]]", broker_keys};
 inline constexpr Schema rule_schema{"[[rule]]", rule_keys};
+inline constexpr Schema brokers_file_schema{"", brokers_file_keys};
+inline constexpr Schema brokers_file_broker_schema{"[[broker]]", broker_keys};
 inline constexpr Schema admin_schema{"[admin]", admin_keys};
 inline constexpr std::array<const Schema*, 11> sections{
     &daemon_schema, &dataplane_schema, &listener_schema, &route_schema, &identity_schema, &tls_schema,

@@ -239,7 +239,7 @@ class Validator {
 
     void check_brokers(const Pool& pool) {
         const auto shown = pool.name.empty() ? std::string("this pool") : "pool " + quote(pool.name);
-        if (pool.brokers.empty()) {
+        if (pool.brokers.empty() && pool.hosts.empty() && pool.brokers_from.empty()) {
             report(pool.position, shown + " has no brokers: add a [[pool.broker]] with name and address");
             return;
         }
@@ -248,11 +248,16 @@ class Validator {
             report(pool.position, shown + " has more than 10000 brokers: make two pools of it");
         std::map<std::string, Position> names;
         std::map<Endpoint, Position> addresses;
-        for (const auto& broker : pool.brokers) {
+        const auto name_once = [&](const Broker& broker) {
             if (!broker.name.empty())
                 unique(names, broker.name, best(broker.name_position, broker.position),
                        "broker " + quote(broker.name) + " of " + shown);
-            if (!broker.address.port) continue;
+        };
+        for (const auto& broker : pool.hosts) name_once(broker);
+        for (const auto& broker : pool.brokers) {
+            // What discovery has found may carry the name of its source.
+            if (broker.origin.empty()) name_once(broker);
+            if (!broker.address.port || !broker.origin.empty()) continue;
             const auto& position = best(broker.address_position, broker.position);
             unique(addresses, broker.address, position,
                    "broker address " + quote(broker.address.text()) + " of " + shown);

@@ -102,8 +102,7 @@ Result<Endpoint> parse_endpoint(std::string_view text, const std::string& exampl
             return fail(shown + " names an interface behind %: that is not supported by this version",
                         "use an address that is not link-local");
         case Host::name:
-            return fail(shown + " is a DNS name: that is not supported by this version",
-                        "write an IP address with a port, such as " + example);
+            return fail(shown + " is a DNS name", "write an IP address with a port, such as " + example);
         case Host::garbage:
             return fail(shown + " is not an address with a port", write);
     }
@@ -141,6 +140,8 @@ Result<void> check_unicast(const IpAddress& address, std::string_view text) {
                     "use an address that is not link-local");
     return {};
 }
+
+constexpr std::size_t longest_host_name = 253;  // RFC 1035 2.3.4
 
 constexpr std::array<std::pair<std::string_view, Mode>, 4> modes{
     {{"auto", Mode::automatic}, {"xdp", Mode::xdp}, {"tc", Mode::tc}, {"relay", Mode::relay}}};
@@ -270,10 +271,40 @@ Result<Endpoint> parse_listener_address(std::string_view text) {
     return endpoint;
 }
 
+Result<BrokerPlace> parse_broker_place(std::string_view text) {
+    constexpr std::string_view service = "srv+";
+    BrokerPlace place;
+    if (text.starts_with(service)) {
+        place.host.name = text.substr(service.size());
+        if (classify(place.host.name) != Host::name || place.host.name.size() > longest_host_name)
+            return fail(quote(text) + " names no SRV records", "write it as srv+_mqtt._tcp.example.com");
+        return place;
+    }
+    const auto colon = text.rfind(':');
+    const auto host = text.substr(0, colon);
+    if (colon == std::string_view::npos || classify(host) != Host::name || text.find("://") != text.npos) {
+        auto address = parse_broker_address(text);
+        if (!address) return std::unexpected(address.error());
+        place.address = *address;
+        return place;
+    }
+    if (host.size() > longest_host_name) return fail(quote(text) + " is too long for a DNS name");
+    const auto port = split_number(text.substr(colon + 1));
+    if (!port || !port->second.empty() || port->first < 1 || port->first > 65535)
+        return fail(quote(text) + " has a wrong port", "it must be from 1 to 65535");
+    place.host = {std::string(host), static_cast<std::uint16_t>(port->first)};
+    return place;
+}
+
+Result<std::string> parse_dns_server(std::string_view text) {
+    const bool bare = IpAddress::parse(text).has_value();
+    auto endpoint = bare ? Result<Endpoint>(Endpoint{*IpAddress::parse(text), 53})
+                         : parse_endpoint(text, "192.0.2.53, 192.0.2.53:53 or [2001:db8::53]:53");
+    if (!endpoint) return std::unexpected(endpoint.error());
+    return endpoint->text();
+}
+
 Result<Endpoint> parse_broker_address(std::string_view text) {
-    if (text.starts_with("srv+"))
-        return fail(quote(text) + " asks for DNS SRV records: that is not supported by this version",
-                    "write an IP address with a port, such as 10.92.0.11:1883");
     if (const auto scheme = text.find("://"); scheme != std::string_view::npos)
         return fail(quote(text) + " is a URL",
                     "write only the address and the port, such as 10.92.0.11:1883");

@@ -39,6 +39,14 @@ namespace limpet::config {
 /// Where a listener, a broker and the admin API may be, each with the advice that fits it.
 [[nodiscard]] Result<Endpoint> parse_listener_address(std::string_view text);
 [[nodiscard]] Result<Endpoint> parse_broker_address(std::string_view text);
+/// Where a broker is: an address, "name:1883" or "srv+NAME".
+struct BrokerPlace {
+    Endpoint address;
+    HostName host;
+};
+[[nodiscard]] Result<BrokerPlace> parse_broker_place(std::string_view text);
+/// "192.0.2.53", "192.0.2.53:5353" or "[2001:db8::53]:53".
+[[nodiscard]] Result<std::string> parse_dns_server(std::string_view text);
 [[nodiscard]] Result<Endpoint> parse_admin_address(std::string_view text);
 /// An address of this host that connections to brokers come from.
 [[nodiscard]] Result<IpAddress> parse_source_address(std::string_view text);
@@ -92,6 +100,7 @@ struct Bounds {
 namespace bounds {
 using std::chrono::hours;
 using std::chrono::milliseconds;
+using std::chrono::minutes;
 using std::chrono::seconds;
 inline constexpr Bounds<std::int64_t> workers{0, 256};  // a flow entry names its worker in one byte
 inline constexpr Bounds<std::int64_t> max_flows{1, 100'000'000};
@@ -111,7 +120,14 @@ inline constexpr Bounds<milliseconds> connect_timeout{milliseconds{10}, hours{1}
 inline constexpr Bounds<milliseconds> connack_timeout{milliseconds{10}, hours{1}};
 inline constexpr Bounds<milliseconds> stick{seconds{0}, hours{24 * 3650}};
 inline constexpr Bounds<milliseconds> retry_down{milliseconds{10}, hours{1}};
+inline constexpr Bounds<std::int64_t> broker_attempts{1, 1000};
 inline constexpr Bounds<milliseconds> probe_interval{milliseconds{100}, hours{1}};
+inline constexpr Bounds<milliseconds> probe_timeout{milliseconds{10}, minutes{1}};
+inline constexpr Bounds<std::int64_t> probe_streak{1, 100};
+inline constexpr Bounds<std::int64_t> probe_port{1, 65535};
+inline constexpr Bounds<std::int64_t> http_status{100, 599};
+inline constexpr Bounds<milliseconds> slow_start{seconds{0}, hours{1}};
+inline constexpr Bounds<std::int64_t> end_rate{0, 1'000'000};
 inline constexpr std::size_t file_size = 1024 * 1024;
 inline constexpr std::size_t name_size = 63;
 inline constexpr std::size_t socket_path_size = 107;

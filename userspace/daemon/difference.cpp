@@ -48,6 +48,25 @@ std::string text_of(config::Key value) {
     pool.key = value;
     return std::string(balancer::key_name(pool_spec(pool).key));
 }
+std::string text_of(config::Probe value) {
+    config::Pool pool;
+    pool.health.probe = value;
+    return std::string(health::kind_name(probe_terms(pool).kind));
+}
+std::string text_of(config::MqttVersion value) {
+    switch (value) {
+        case config::MqttVersion::v31:
+            return "3.1";
+        case config::MqttVersion::v311:
+            return "3.1.1";
+        case config::MqttVersion::v5:
+            break;
+    }
+    return "5";
+}
+std::string text_of(const config::HostName& value) {
+    return value.is_service() ? "srv+" + value.name : fmt::format("{}:{}", value.name, value.port);
+}
 std::string text_of(const std::vector<std::string>& values) {
     return fmt::format("[{}]", fmt::join(values, ", "));
 }
@@ -128,6 +147,31 @@ void compare_fixed(const config::Config& before, const config::Config& after,
     Lines(refused, "admin.").compare("http", before.admin.http, after.admin.http);
 }
 
+void compare_health(const config::Health& old, const config::Health& fresh, Lines values) {
+    const auto initial = [](const config::Health& health) {
+        return std::string(health.initially_up ? "up" : "down");
+    };
+    values.compare("always", old.always, fresh.always);
+    values.compare("probe", old.probe, fresh.probe);
+    values.compare("interval", old.interval, fresh.interval);
+    values.compare("fast_interval", old.fast_interval, fresh.fast_interval);
+    values.compare("timeout", old.timeout, fresh.timeout);
+    values.compare("rise", std::uint64_t{old.rise}, std::uint64_t{fresh.rise});
+    values.compare("fall", std::uint64_t{old.fall}, std::uint64_t{fresh.fall});
+    values.compare("initial", initial(old), initial(fresh));
+    values.compare("port", std::uint64_t{old.port}, std::uint64_t{fresh.port});
+    values.compare("slow_start", old.slow_start, fresh.slow_start);
+    values.compare("end_rate", std::uint64_t{old.end_rate}, std::uint64_t{fresh.end_rate});
+    values.compare("mqtt_version", old.mqtt_version, fresh.mqtt_version);
+    values.compare("client_id", old.client_id, fresh.client_id);
+    values.compare("username", old.username, fresh.username);
+    // a secret: only that it changed is said
+    if (old.password != fresh.password) values.compare("password", std::string("old"), std::string("new"));
+    values.compare("path", old.path, fresh.path);
+    values.compare("host", old.host, fresh.host);
+    values.compare("status", std::uint64_t{old.status}, std::uint64_t{fresh.status});
+}
+
 /// Goes through two lists of named things side by side.
 template <class Thing, class Compare>
 void by_name(const std::vector<Thing>& before, const std::vector<Thing>& after, const std::string& what,
@@ -185,6 +229,7 @@ Difference compare(const config::Config& before, const config::Config& after) {
     compare_fixed(before, after, difference.refused);
     auto& lines = difference.changed;
     Lines(lines, "daemon.").compare("log_level", before.daemon.log_level, after.daemon.log_level);
+    Lines(lines, "daemon.").compare("dns_servers", before.daemon.dns_servers, after.daemon.dns_servers);
     by_name(before.listeners, after.listeners, "listener ", lines,
             [&](const config::Listener& old, const config::Listener& fresh, const std::string& prefix) {
                 Lines values(lines, prefix);
@@ -223,11 +268,21 @@ Difference compare(const config::Config& before, const config::Config& after) {
                 values.compare("stick_capacity", std::uint64_t{old.stick_capacity},
                                std::uint64_t{fresh.stick_capacity});
                 values.compare("retry_down", old.retry_down, fresh.retry_down);
+                values.compare("broker_attempts", std::uint64_t{old.broker_attempts},
+                               std::uint64_t{fresh.broker_attempts});
                 values.compare("transparent", old.transparent, fresh.transparent);
                 values.compare("proxy_protocol", std::string(old.proxy_protocol ? "v2" : "none"),
                                std::string(fresh.proxy_protocol ? "v2" : "none"));
                 values.compare("max_connections", std::uint64_t{old.max_connections},
                                std::uint64_t{fresh.max_connections});
+                compare_health(old.health, fresh.health, Lines(lines, prefix + "health."));
+                values.compare("brokers_from", old.brokers_from, fresh.brokers_from);
+                by_name(old.hosts, fresh.hosts, prefix + "broker ", lines,
+                        [&](const config::Broker& was, const config::Broker& is, const std::string& broker) {
+                            Lines of_broker(lines, broker);
+                            of_broker.compare("address", was.host, is.host);
+                            of_broker.compare("weight", std::uint64_t{was.weight}, std::uint64_t{is.weight});
+                        });
                 by_name(old.brokers, fresh.brokers, prefix + "broker ", lines,
                         [&](const config::Broker& was, const config::Broker& is, const std::string& broker) {
                             Lines of_broker(lines, broker);
@@ -235,6 +290,7 @@ Difference compare(const config::Config& before, const config::Config& after) {
                             of_broker.compare("weight", std::uint64_t{was.weight}, std::uint64_t{is.weight});
                             of_broker.compare("max_connections", std::uint64_t{was.max_connections},
                                               std::uint64_t{is.max_connections});
+                            of_broker.compare("rank", std::uint64_t{was.rank}, std::uint64_t{is.rank});
                         });
             });
     return difference;

@@ -76,6 +76,7 @@ session::Destination destination_of(const std::string& name, const std::vector<c
     if (pool == terms.end()) return destination;
     destination.transparent = pool->transparent;
     destination.proxy_header = pool->proxy_protocol;
+    destination.broker_attempts = pool->broker_attempts;
     return destination;
 }
 
@@ -121,6 +122,30 @@ session::Rule rule_of(const config::Rule& rule, const std::vector<config::Pool>&
     if (rule.deny) result.refusal = refusal_of(rule.reason);
     result.destination = destination_of(rule.pool, terms, pools);
     return result;
+}
+
+health::Kind probe_kind_of(config::Probe probe) {
+    switch (probe) {
+        case config::Probe::tcp:
+            return health::Kind::tcp;
+        case config::Probe::mqtt:
+            return health::Kind::mqtt;
+        case config::Probe::http:
+            break;
+    }
+    return health::Kind::http;
+}
+
+mqtt::Version mqtt_version_of(config::MqttVersion version) {
+    switch (version) {
+        case config::MqttVersion::v31:
+            return mqtt::Version::v31;
+        case config::MqttVersion::v311:
+            return mqtt::Version::v311;
+        case config::MqttVersion::v5:
+            break;
+    }
+    return mqtt::Version::v5;
 }
 
 }  // namespace
@@ -170,12 +195,42 @@ balancer::PoolSpec pool_spec(const config::Pool& pool) {
     spec.stick_capacity = pool.stick_capacity;
     spec.retry_down = pool.retry_down;
     spec.max_connections = pool.max_connections;
+    spec.slow_start = pool.health.slow_start;
     for (const auto& broker : pool.brokers)
         spec.brokers.push_back({.name = broker.name,
                                 .address = broker.address,
                                 .weight = broker.weight,
+                                .rank = broker.rank,
                                 .max_connections = broker.max_connections});
     return spec;
+}
+
+health::Terms health_terms(const config::Pool& pool) {
+    const auto& from = pool.health;
+    health::Terms terms;
+    terms.interval = from.interval;
+    terms.fast_interval = from.fast_interval;
+    terms.rise = from.rise;
+    terms.fall = from.fall;
+    terms.initially_up = from.initially_up;
+    terms.always = from.always;
+    return terms;
+}
+
+health::ProbeTerms probe_terms(const config::Pool& pool) {
+    const auto& from = pool.health;
+    health::ProbeTerms terms;
+    terms.kind = probe_kind_of(from.probe);
+    terms.timeout = from.timeout;
+    terms.port = from.port;
+    terms.mqtt.version = mqtt_version_of(from.mqtt_version);
+    terms.mqtt.client_id = from.client_id;
+    if (!from.username.empty()) terms.mqtt.username = from.username;
+    if (!from.password.empty()) terms.mqtt.password = from.password;
+    terms.http.path = from.path;
+    terms.http.status = from.status;
+    terms.http.host = from.host;
+    return terms;
 }
 
 dataplane::Families transparent_families(const std::vector<config::Pool>& pools) {

@@ -10,6 +10,7 @@
 #include "config/config.h"
 #include "daemon/pools.h"
 #include "dataplane/dataplane.h"
+#include "health/monitor.h"
 #include "session/worker.h"
 
 namespace limpet::daemon {
@@ -18,6 +19,8 @@ namespace limpet::daemon {
 [[nodiscard]] dataplane::Options dataplane_options(const config::Config& config, bool flush);
 [[nodiscard]] session::Options session_options(const config::Config& config);
 [[nodiscard]] balancer::PoolSpec pool_spec(const config::Pool& pool);
+[[nodiscard]] health::Terms health_terms(const config::Pool& pool);
+[[nodiscard]] health::ProbeTerms probe_terms(const config::Pool& pool);
 /// `terms` are the pools' configurations, `pools` they themselves.
 [[nodiscard]] session::Listener listener_of(const config::Listener& listener,
                                             const std::vector<config::Pool>& terms,

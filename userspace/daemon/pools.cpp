@@ -14,6 +14,9 @@ std::uint64_t tuple_hash(const Endpoint& client, const Endpoint& listener) {
     return hash(client) * 0x9e3779b97f4a7c15ULL ^ hash(listener);
 }
 
+// A broker that resets a connection this soon may be in trouble.
+constexpr std::chrono::seconds early_life{5};
+
 std::uint64_t connections_of(const balancer::Pool& pool) {
     std::uint64_t sum = 0;
     for (const auto& broker : pool.brokers()) sum += broker.connections;
@@ -151,6 +154,18 @@ void Pools::flow_ended(const dataplane::FlowEnd& flow) {
         ended_meanwhile_.push_back(flow);
     else
         end(flow);
+}
+
+void Pools::broker_reset(const dataplane::BrokerReset& reset) {
+    if (reset.age >= early_life) return;
+    std::optional<Owner> known;
+    {
+        const std::lock_guard lock(mutex_);
+        known = owner(reset.listener, reset.broker);
+    }
+    if (known)
+        known->first->report_failure(known->second, balancer::Clock::now(), balancer::Trouble::reset,
+                                     "it reset a client's connection right after CONNACK");
 }
 
 void Pools::end(const dataplane::FlowEnd& flow) const {

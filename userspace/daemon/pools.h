@@ -48,6 +48,8 @@ class Pools {
     [[nodiscard]] std::size_t adopted() const { return adopted_count_; }
     /// A spliced connection has ended: its broker has one less, and the client's memory begins to age.
     void flow_ended(const dataplane::FlowEnd& end);
+    /// A broker has reset a spliced connection; one that does so early in life is doubted.
+    void broker_reset(const dataplane::BrokerReset& reset);
 
   private:
     [[nodiscard]] std::vector<PoolPointer> pools_of_listener(const Endpoint& address) const;

@@ -23,7 +23,10 @@ Json broker_json(const balancer::Pool& pool, const balancer::BrokerView& broker)
             {"connections", broker.connections},
             {"chosen", broker.chosen},
             {"failures", broker.failures},
-            {"max_connections", broker.spec.max_connections}};
+            {"max_connections", broker.spec.max_connections},
+            {"healthy", !broker.unhealthy},
+            {"share_percent", broker.percent},
+            {"last_error", broker.last_error}};
 }
 
 Json interface_json(const dataplane::InterfaceView& interface) {
@@ -173,6 +176,8 @@ std::string Runtime::metrics() {
          [](const balancer::BrokerView& broker) {
              return broker.state == balancer::BrokerState::up ? 1.0 : 0.0;
          }},
+        {"limpet_broker_healthy", "gauge", "0 while health checks say that a broker is down.",
+         [](const balancer::BrokerView& broker) { return broker.unhealthy ? 0.0 : 1.0; }},
         {"limpet_broker_chosen_total", "counter", "How often a broker was chosen.",
          [](const balancer::BrokerView& broker) { return static_cast<double>(broker.chosen); }},
         {"limpet_broker_failures_total", "counter", "Connects that failed and CONNACKs that did not come.",

@@ -10,6 +10,7 @@
 #include <filesystem>
 
 #include "daemon/difference.h"
+#include "daemon/discovered.h"
 #include "daemon/mapping.h"
 
 namespace limpet::daemon {
@@ -20,6 +21,8 @@ using Clock = std::chrono::steady_clock;
 // A broker that failed is tried again after retry_down; it is said to be back when nothing failed for this
 // much longer, so that a dead broker is not announced every two seconds.
 constexpr std::chrono::seconds quiet_before_back{5};
+// How long a start or a reload waits for DNS.
+constexpr std::chrono::milliseconds first_lookup{2000};
 
 void log_listener(const config::Listener& listener) {
     spdlog::info("listener {} on {}: {} to pool {}", listener.name, listener.address.text(),
@@ -37,14 +40,20 @@ Runtime::Runtime(config::Config config, std::string config_path, bool flush)
 
 Runtime::~Runtime() {
     ready_ = false;
+    discovery_.reset();  // its thread changes pools
     offers_.reset();
     moves_.reset();
     keeper_.reset();
     workers_.reset();
+    watch_.reset();
     dataplane_.reset();  // its thread reports flow ends to the pools
 }
 
 Result<void> Runtime::start() {
+    discovery_ = std::make_unique<discovery::Discovery>(
+        read_brokers,
+        discovery::Events{.changed = [this] { discovered(); }, .failed = [this] { ++discovery_failures_; }});
+    if (auto found = discover(config_); !found) return found;
     const auto saved = saved_sticks();
     auto options = dataplane_options(config_, flush_);
     options.hash_seed = saved.seed;
@@ -61,6 +70,7 @@ Result<void> Runtime::start() {
         if (trace_->watched())
             trace_->note_end(end.client, "ended", std::string(reason_name(end.reason)), Clock::now());
     });
+    dataplane_->on_broker_reset([this](const dataplane::BrokerReset& reset) { pools_->broker_reset(reset); });
     pools_->adopt([this](const Pools::Visitor& visit) { dataplane_->for_each_flow(visit); });
     log_start();
     auto for_sessions = session_options(config_);
@@ -69,6 +79,8 @@ Result<void> Runtime::start() {
     offers_ = std::make_unique<Offers>(*dataplane_, *workers_);
     offers_->follow(config_);
     offers_->ask_first();
+    watch_ = std::make_unique<BrokerWatch>(*dataplane_, *pools_);
+    watch_->follow(config_.pools);
     if (auto opened = open_listeners(config_.listeners, config_.pools, prepare_pools(config_)); !opened) {
         workers_->stop();
         // Nobody needs the programs, unless an earlier daemon's connections do.
@@ -81,6 +93,7 @@ Result<void> Runtime::start() {
     if (!flush_)
         keeper_ = std::make_unique<StickKeeper>(*pools_, config_.daemon.state(), dataplane_->hash_seed());
     ready_ = true;
+    discovered();  // what changed while all this was made
     spdlog::info("ready: {} workers, data path {}", worker_count(config_),
                  dataplane::mode_name(dataplane_->mode()));
     return {};
@@ -164,7 +177,7 @@ Result<admin::Json> Runtime::reload() {
     }
     // What operators changed since is undone, or is in the file by now; either shows.
     auto before = file_;
-    before.pools = config_.pools;
+    before.pools = without_discovered(config_.pools);
     const auto difference = compare(before, loaded.config);
     if (!difference.refused.empty()) {
         spdlog::error("reload refused, nothing was changed; these need a restart: {}",
@@ -173,7 +186,10 @@ Result<admin::Json> Runtime::reload() {
                                 fmt::join(difference.refused, "\n")),
                     "restart the daemon (spliced connections go on meanwhile), or take the change back");
     }
-    if (auto applied = apply(loaded.config); !applied) {
+    auto applied = discover(loaded.config);
+    if (applied) applied = apply(loaded.config);
+    if (!applied) {
+        static_cast<void>(discover(config_));
         spdlog::error("reload refused, nothing was changed: {}", applied.error().line());
         return std::unexpected(applied.error());
     }
@@ -181,6 +197,32 @@ Result<admin::Json> Runtime::reload() {
     spdlog::info("reloaded {}: {} changes", config_path_, difference.changed.size());
     file_ = std::move(loaded.config);
     return admin::Json{{"changed", difference.changed}};
+}
+
+Result<void> Runtime::discover(config::Config& config) {
+    auto followed = discovery_->follow(sources_of(config.pools), config.daemon.dns_servers, first_lookup);
+    if (!followed) return followed;
+    take_discovered(config, *discovery_);
+    return {};
+}
+
+void Runtime::discovered() {
+    const std::lock_guard lock(mutex_);
+    if (!ready_) return;
+    auto fresh = config_;
+    take_discovered(fresh, *discovery_);
+    const auto difference = compare(config_, fresh);
+    if (difference.changed.empty()) return;
+    if (auto served = dataplane_->serve_transparent(transparent_families(fresh.pools)); !served) {
+        spdlog::error("what was discovered is not used: {}", served.error().line());
+        return;
+    }
+    dataplane_->count(LIMPET_REASON_DISCOVERY_CHANGED);
+    pools_->apply(fresh, prepare_pools(fresh));
+    config_.pools = fresh.pools;
+    offers_->follow(config_);
+    watch_->follow(config_.pools);
+    for (const auto& line : difference.changed) spdlog::info("discovery: {}", line);
 }
 
 /// What can fail comes first, what transparent pools need of the host and new addresses; then pools and the
@@ -209,7 +251,9 @@ Result<void> Runtime::apply(const config::Config& fresh) {
     config_.listeners = fresh.listeners;
     config_.pools = fresh.pools;
     config_.rules = fresh.rules;
+    config_.daemon.dns_servers = fresh.daemon.dns_servers;
     offers_->follow(config_);
+    watch_->follow(config_.pools);
     if (file_.daemon.log_level != fresh.daemon.log_level) {
         config_.daemon.log_level = fresh.daemon.log_level;
         spdlog::set_level(spdlog::level::from_str(fresh.daemon.log_level));
@@ -223,10 +267,12 @@ void Runtime::stop() {
         ready_ = false;
         offers_.reset();
     }
+    discovery_.reset();  // whoever takes the lock from now on sees that it stops
     if (moves_) moves_->stop();
     spdlog::info("stopping: {} spliced connections {}", dataplane_->flow_count(),
                  flush_ ? "end with the data path" : "go on without the daemon");
     workers_->stop();
+    watch_.reset();
     keeper_.reset();
     if (flush_) {
         dataplane_->detach();
@@ -243,7 +289,10 @@ void Runtime::tick() {
         accept_rate_.sample(counts.accepted, now);
         splice_rate_.sample(counts.spliced, now);
     }
+    for (auto failures = discovery_failures_.exchange(0); failures > 0; --failures)
+        dataplane_->count(LIMPET_REASON_DISCOVERY_FAILED);
     for (const auto& pool : pools_->all()) pool->expire(now);
+    watch_->tick();
     announce_brokers();
 }
 
@@ -256,15 +305,18 @@ void Runtime::announce_brokers() {
                 said.failures = broker.failures;
                 said.failed = now;
             }
-            const bool down = broker.state == balancer::BrokerState::down;
+            // what health checks found is said by the watch
+            if (broker.unhealthy) said.down = false;
+            const bool down = broker.state == balancer::BrokerState::down && !broker.unhealthy;
             if (down && !said.down) {
                 said.down = true;
-                spdlog::warn("broker {} ({}) of pool {} is down: it gets clients again when it answers",
-                             broker.spec.name, broker.spec.address.text(), pool->name());
+                spdlog::warn("broker {} ({}) of pool {} is avoided: {}", broker.spec.name,
+                             broker.spec.address.text(), pool->name(),
+                             broker.last_error.empty() ? "clients could not be served" : broker.last_error);
             } else if (said.down && !down && now - said.failed > quiet_before_back) {
                 said.down = false;
-                spdlog::info("broker {} ({}) of pool {} is up", broker.spec.name, broker.spec.address.text(),
-                             pool->name());
+                spdlog::info("broker {} ({}) of pool {} is used again", broker.spec.name,
+                             broker.spec.address.text(), pool->name());
             }
         }
     }

@@ -14,12 +14,14 @@
 #include "admin/verbs.h"
 #include "base/result.h"
 #include "config/config.h"
+#include "daemon/broker_watch.h"
 #include "daemon/moves.h"
 #include "daemon/offers.h"
 #include "daemon/pools.h"
 #include "daemon/rates.h"
 #include "daemon/stick_keeper.h"
 #include "dataplane/dataplane.h"
+#include "discovery/discovery.h"
 #include "session/worker.h"
 
 namespace limpet::daemon {
@@ -95,6 +97,10 @@ class Runtime : public admin::Verbs {
         std::size_t others = 0;  ///< of its pool, that may take clients
     };
     Result<LiveBroker> live_broker(const admin::BrokerName& name);
+    /// Looks the sources of this configuration up and gives its pools what they have.
+    Result<void> discover(config::Config& config);
+    /// Discovery's thread: some source has other brokers.
+    void discovered();
     [[nodiscard]] std::map<std::string, PoolPointer> prepare_pools(const config::Config& config) const;
     [[nodiscard]] Counter accepted_counter(const std::string& listener);
     [[nodiscard]] std::shared_ptr<session::ConnectLimits> connect_limits(const std::string& listener);
@@ -120,10 +126,13 @@ class Runtime : public admin::Verbs {
     Rate accept_rate_;
     Rate splice_rate_;
 
+    std::atomic<std::uint64_t> discovery_failures_{0};  // not counted yet
+    std::unique_ptr<discovery::Discovery> discovery_;
     std::map<std::string, Announced> announced_;  // main thread only
     std::unique_ptr<Pools> pools_;
     std::unique_ptr<dataplane::Dataplane> dataplane_;
     std::shared_ptr<session::Trace> trace_ = std::make_shared<session::Trace>();
+    std::unique_ptr<BrokerWatch> watch_;
     std::unique_ptr<session::Workers> workers_;
     std::unique_ptr<Offers> offers_;
     std::unique_ptr<Moves> moves_;

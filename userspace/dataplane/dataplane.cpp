@@ -329,6 +329,10 @@ std::optional<EndProgress> Dataplane::ending_progress(std::uint64_t order) const
     return state_->kernel->janitor->ending().progress(order);
 }
 
+void Dataplane::on_broker_reset(std::function<void(const BrokerReset&)> handler) {
+    if (state_->kernel) state_->kernel->janitor->on_broker_reset(std::move(handler));
+}
+
 void Dataplane::on_flow_end(std::function<void(const FlowEnd&)> handler) {
     if (!state_->kernel) return;
     auto* inside = state_.get();

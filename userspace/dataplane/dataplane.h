@@ -94,6 +94,13 @@ struct FlowEnd {
     Reason reason = LIMPET_REASON_NONE;
 };
 
+/// A broker has reset a spliced connection (called on the data plane's own thread).
+struct BrokerReset {
+    Endpoint listener;
+    Endpoint broker;
+    std::chrono::milliseconds age{0};
+};
+
 /// Flows of one broker that shall end.
 struct EndOrder {
     Endpoint broker;
@@ -146,6 +153,7 @@ class Dataplane {
     [[nodiscard]] std::optional<EndProgress> ending_progress(std::uint64_t order) const;
     /// Handler for ended flows; set before the first connection.
     void on_flow_end(std::function<void(const FlowEnd&)> handler);
+    void on_broker_reset(std::function<void(const BrokerReset&)> handler);
 
     /// What all of these brokers agree to in a handshake, as far as it was seen.
     [[nodiscard]] Offer common_offer(std::span<const Endpoint> brokers) const;

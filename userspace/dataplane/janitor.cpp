@@ -77,6 +77,11 @@ void Janitor::on_flow_end(std::function<void(const FlowEnd&)> handler) {
     handler_ = std::move(handler);
 }
 
+void Janitor::on_broker_reset(std::function<void(const BrokerReset&)> handler) {
+    const std::lock_guard guard(mutex_);
+    reset_handler_ = std::move(handler);
+}
+
 void Janitor::wake() const {
     [[maybe_unused]] const int result = eventfd_write(wake_.get(), 1);
 }
@@ -174,10 +179,24 @@ void Janitor::take_event(const FlowKey& key, const limpet_event& event) {
     if (!pair) return;
     if (reason == LIMPET_REASON_DOUBTED) take_doubt(*pair, key, event.sequence);
     if (state == LIMPET_STATE_CLOSING) watch_closing(*pair);
+    if (state == LIMPET_STATE_CLOSING && reason == LIMPET_REASON_END_RST && !entry->is_client_leg())
+        tell_reset(*pair, *entry);
     if (state != LIMPET_STATE_RETIRED) return;
     const auto client = entry->is_client_leg() ? entry : maps_.read(pair->client);
     // Retired still: a tuple that came back meanwhile is another life, and its former one was ended then.
     if (client && client->flow.state == LIMPET_STATE_RETIRED) end(*pair, reason, *client);
+}
+
+void Janitor::tell_reset(const FlowPair& pair, const FlowEntry& broker) {
+    std::function<void(const BrokerReset&)> handler;
+    {
+        const std::lock_guard guard(mutex_);
+        handler = reset_handler_;
+    }
+    if (!handler) return;
+    const auto age = ticks_to_time(tick_now() - broker.flow.created);
+    handler({pair.client.destination(), pair.broker.source(),
+             std::chrono::duration_cast<std::chrono::milliseconds>(age)});
 }
 
 void Janitor::take_doubt(const FlowPair& pair, const FlowKey& key, std::uint32_t sequence) {

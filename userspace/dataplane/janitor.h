@@ -43,6 +43,7 @@ class Janitor {
     /// Ends the thread; entries stay as they are.
     void stop();
     void on_flow_end(std::function<void(const FlowEnd&)> handler);
+    void on_broker_reset(std::function<void(const BrokerReset&)> handler);
     /// Called now and then on the janitor's thread, about once a second.
     void on_tick(std::function<void()> handler) { tick_ = std::move(handler); }
 
@@ -92,6 +93,7 @@ class Janitor {
     void run();
     static int handle_event(void* context, void* data, std::size_t size);
     void take_event(const FlowKey& key, const limpet_event& event);
+    void tell_reset(const FlowPair& pair, const FlowEntry& broker);
     void take_doubt(const FlowPair& pair, const FlowKey& key, std::uint32_t sequence);
     [[nodiscard]] std::optional<FlowPair> pair_of(const FlowKey& key, const FlowEntry& entry) const;
     /// Ends a closing flow that has been silent for long enough; otherwise when to look again, if ever.
@@ -122,6 +124,7 @@ class Janitor {
 
     std::mutex mutex_;  // what other threads hand over
     std::function<void(const FlowEnd&)> handler_;
+    std::function<void(const BrokerReset&)> reset_handler_;
     std::deque<Grace> graces_;
     std::deque<Removal> removals_;
     std::deque<Check> checks_;

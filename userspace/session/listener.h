@@ -28,8 +28,9 @@ enum class Protocol { mqtt, tcp, tls_passthrough };
 /// Where clients go, and how the brokers there are spoken to.
 struct Destination {
     std::shared_ptr<balancer::Pool> pool;
-    bool transparent = false;   ///< brokers hear the client's own address and port
-    bool proxy_header = false;  ///< brokers are told of the client in a PROXY v2 header
+    bool transparent = false;       ///< brokers hear the client's own address and port
+    bool proxy_header = false;      ///< brokers are told of the client in a PROXY v2 header
+    unsigned broker_attempts = 16;  ///< brokers that are tried for one CONNECT
 };
 
 /// Leads some of a listener's clients elsewhere.

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // The chapter from CONNECT to CONNACK: a broker is chosen, connected and asked, and left for the next one
 // where it fails, unseen by the client.
+#include <fmt/format.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <spdlog/spdlog.h>
@@ -36,10 +37,31 @@ bool is_broker_failure(Reason reason) {
         case LIMPET_REASON_BROKER_CONNACK_TIMEOUT:
         case LIMPET_REASON_BROKER_CLOSED_EARLY:
         case LIMPET_REASON_BROKER_PROTOCOL:
+        case LIMPET_REASON_BROKER_REFUSED:
             return true;
         default:
             return false;
     }
+}
+
+// Another broker may take the client that this one does not take now.
+bool is_for_now(std::uint8_t code, mqtt::Version version) {
+    if (version != mqtt::Version::v5) return code == 3;  // server unavailable (MQTT-3.1.1 3.2.2.3)
+    switch (code) {                                      // MQTT-5.0 3.2.2.2
+        case 0x88:                                       // server unavailable
+        case 0x89:                                       // server busy
+        case 0x97:                                       // quota exceeded
+        case 0x9C:                                       // use another server
+        case 0x9D:                                       // server moved
+            return true;
+        default:
+            return false;
+    }
+}
+
+// It says that of itself, and not of this client alone.
+bool is_about_the_broker(std::uint8_t code) {
+    return code == 3 || code == 0x88 || code == 0x89;
 }
 
 }  // namespace
@@ -150,14 +172,20 @@ balancer::Client Session::client_facts() const {
 std::optional<balancer::Choice> Session::choose_next() {
     if (handshake_->next) return std::exchange(handshake_->next, std::nullopt);
     if (Clock::now() >= handshake_->deadline) return std::nullopt;
+    if (!attempts_left()) return std::nullopt;
     return pool().choose(client_facts(), handshake_->tried);
+}
+
+bool Session::attempts_left() const {
+    return handshake_->tried.size() < destination_->broker_attempts;
 }
 
 /// The attempt's time is up. True: turn to another broker (or to none, when all time is up). With nobody else
 /// to turn to the present broker gets what is left.
 bool Session::give_way() {
     if (Clock::now() >= handshake_->deadline) return true;
-    if (!handshake_->broker_spoke) handshake_->next = pool().choose(client_facts(), handshake_->tried);
+    if (!handshake_->broker_spoke && attempts_left())
+        handshake_->next = pool().choose(client_facts(), handshake_->tried);
     if (handshake_->next) return true;
     handshake_->attempt_deadline = handshake_->deadline;
     return false;
@@ -259,6 +287,12 @@ Reason Session::judge_answer() {
     }
     auto parsed = mqtt::parse_connack(view(shake.from_broker), version);
     if (parsed.status != mqtt::Status::complete) return LIMPET_REASON_BROKER_PROTOCOL;
+    if (is_for_now(parsed.packet.code, version) && !shake.broker_spoke) {
+        shake.refusal_code = parsed.packet.code;
+        shake.last_refusal.assign(shake.from_broker.begin(),
+                                  shake.from_broker.begin() + static_cast<std::ptrdiff_t>(parsed.consumed));
+        return LIMPET_REASON_BROKER_REFUSED;
+    }
     shake.connack = std::move(parsed.packet);
     verdict_ = shake.connack.code == 0 ? Verdict::accepted : Verdict::refused;
     return LIMPET_REASON_NONE;
@@ -288,21 +322,40 @@ void Session::drop_broker(const balancer::Choice& choice, Reason failure) {
     forced_relay_ = LIMPET_REASON_NONE;
     tell("broker_failed", choice.name, reason_name(failure));
     if (!is_broker_failure(failure)) return;
-    pool().report_failure(choice.id, Clock::now());
+    report_failure(choice, failure);
     count(failure);
     spdlog::debug("broker {} ({}) is left for the next one: {}", choice.name, choice.address.text(),
                   reason_name(failure));
 }
 
+void Session::report_failure(const balancer::Choice& choice, Reason failure) {
+    using balancer::Trouble;
+    if (failure == LIMPET_REASON_BROKER_REFUSED) {
+        const auto code = handshake_->refusal_code;
+        if (!is_about_the_broker(code)) return;
+        pool().report_failure(choice.id, Clock::now(), Trouble::refusal,
+                              fmt::format("CONNACK with code {:#04x} for a client", code));
+        return;
+    }
+    const bool silent =
+        failure == LIMPET_REASON_BROKER_CONNECT_FAILED || failure == LIMPET_REASON_BROKER_CONNACK_TIMEOUT;
+    pool().report_failure(choice.id, Clock::now(), silent ? Trouble::unreachable : Trouble::refusal,
+                          reason_sentence(failure));
+}
+
 void Session::give_up_on_brokers(Reason failure) {
-    if (failure == LIMPET_REASON_CLOSE_NO_BROKER) {
-        const auto fullness = pool().fullness();
-        if (fullness == balancer::Fullness::none)
-            refuse(failure, mqtt::Refusal::server_unavailable);
-        else
-            refuse(fullness == balancer::Fullness::pool ? LIMPET_REASON_CLOSE_POOL_FULL
-                                                        : LIMPET_REASON_CLOSE_BROKERS_FULL,
-                   mqtt::Refusal::quota_exceeded);
+    if (failure == LIMPET_REASON_CLOSE_NO_BROKER && !attempts_left()) failure = LIMPET_REASON_CLOSE_ATTEMPTS;
+    const bool none_left =
+        failure == LIMPET_REASON_CLOSE_NO_BROKER || failure == LIMPET_REASON_CLOSE_ATTEMPTS;
+    const auto fullness = none_left ? pool().fullness() : balancer::Fullness::none;
+    if (none_left && !handshake_->last_refusal.empty()) {
+        turn_away(failure, handshake_->last_refusal, {});
+    } else if (fullness != balancer::Fullness::none) {
+        refuse(fullness == balancer::Fullness::pool ? LIMPET_REASON_CLOSE_POOL_FULL
+                                                    : LIMPET_REASON_CLOSE_BROKERS_FULL,
+               mqtt::Refusal::quota_exceeded);
+    } else if (none_left) {
+        refuse(failure, mqtt::Refusal::server_unavailable);
     } else if (failure == LIMPET_REASON_CLOSE_RESOURCES || failure == LIMPET_REASON_CLOSE_TUPLE_IN_USE) {
         refuse(failure, mqtt::Refusal::server_busy);
     } else if (is_broker_failure(failure)) {

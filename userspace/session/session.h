@@ -89,6 +89,8 @@ class Session
         std::vector<std::uint8_t> to_client;    ///< AUTH packets on their way to the client
         std::size_t to_client_taken = 0;
         bool broker_spoke = false;  ///< the client has seen bytes of a broker: no other one can take over
+        std::vector<std::uint8_t> last_refusal;  ///< CONNACK of the broker that was busy last
+        std::uint8_t refusal_code = 0;           ///< in it
         std::vector<balancer::BrokerId> tried;
         std::optional<balancer::Choice> next;  ///< chosen while the present broker was still being tried
         Clock::time_point deadline;            ///< of all attempts
@@ -124,6 +126,7 @@ class Session
     /// Reads what the client has said, behind what it said before. Nothing: it is gone, and was refused.
     [[nodiscard]] std::optional<std::span<const std::uint8_t>> hear_client();
     [[nodiscard]] std::optional<balancer::Choice> choose_next();
+    [[nodiscard]] bool attempts_left() const;
     [[nodiscard]] Reason start_connect(const Endpoint& address);
     [[nodiscard]] Result<Fd> open_leg(const Endpoint& address);
     [[nodiscard]] bool give_way();
@@ -131,6 +134,7 @@ class Session
     [[nodiscard]] Reason read_answer();
     [[nodiscard]] Reason judge_answer();
     void drop_broker(const balancer::Choice& choice, Reason failure);
+    void report_failure(const balancer::Choice& choice, Reason failure);
     void give_up_on_brokers(Reason failure);
     void settle(const balancer::Choice& choice);
 

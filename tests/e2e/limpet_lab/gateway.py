@@ -29,7 +29,7 @@ class Limpet:
     """One daemon; stop, kill and start it as often as a scenario likes."""
 
     def __init__(self, resources, topology, binary, mode, folder, bpffs=None, brokers=None, descriptors=None,
-                 daemon=None, dataplane=None, listener=None, pool=None, admin="", network_only=False):
+                 daemon=None, dataplane=None, listener=None, pool=None, health=None, sources=None, admin="", network_only=False):
         self.binary = str(binary)
         self.mode = mode
         self.folder = pathlib.Path(folder)
@@ -46,6 +46,8 @@ class Limpet:
                            **({"bpffs": bpffs} if bpffs else {}), **(dataplane or {})}
         self._listener = listener or {}
         self._pool = pool or {}
+        self._health = health
+        self._sources = sources or {}
         self._admin = admin
         self._network_only = network_only
 
@@ -58,9 +60,13 @@ class Limpet:
                                                    "pool": f"main{family}", **self._listener, **(listener or {})}))
         for family in (4, 6):
             out.append(toml_table("[[pool]]", {"name": f"main{family}", **self._pool, **(pool or {})}))
+            if self._health is not None:
+                out.append(toml_table("[pool.health]", self._health))
             for number in self._brokers:
                 address = endpoint(broker_address(family, number), PORT)
                 out.append(toml_table("[[pool.broker]]", {"name": f"b{number}", "address": address}))
+            for name, source in self._sources.items():
+                out.append(toml_table("[[pool.broker]]", {"name": name, "address": source}))
         out.append(toml_table("[admin]", {"http": self._admin}))
         return "".join(out)
 

@@ -62,7 +62,7 @@ TEST(Sticky, chooses_another_for_a_broker_that_is_tried_but_keeps_the_memory) {
     const BrokerId tried[] = {view(pool, home).id};
     EXPECT_NE(pool.choose(client_of("known"), tried)->name, home);
     EXPECT_EQ(pool.choose(client_of("known"))->name, home)
-        << "only another broker's CONNACK moves the memory";
+        << "a broker that was tried once keeps its clients";
 }
 
 TEST(Sticky, chooses_another_for_a_broker_that_is_down_until_it_is_up_again) {
@@ -86,10 +86,12 @@ TEST(Sticky, prefers_the_remembered_broker_where_all_are_down) {
     EXPECT_EQ(choice.why, Why::last_resort);
 }
 
-TEST(Sticky, moves_the_memory_when_another_broker_accepts) {
+TEST(Sticky, moves_the_memory_when_another_broker_accepts_and_the_old_one_takes_nobody) {
     Pool pool(pool_of(Strategy::sticky, equal(3)), 1);
     learn(pool, "known", "b1");
+    pool.set_draining(view(pool, "b1").id, true);
     learn(pool, "known", "b2");
+    pool.set_draining(view(pool, "b1").id, false);
     EXPECT_EQ(pool.choose(client_of("known"))->name, "b2");
     EXPECT_EQ(pool.remembered(), 1U);
 }

@@ -238,14 +238,14 @@ INSTANTIATE_TEST_SUITE_P(
                          "is a multicast address: use the address of one host"),
         listener_address("a mapped address", "[::ffff:10.0.0.1]:1883",
                          "is IPv4 in IPv6 clothes: write the IPv4 address itself"),
-        broker_address(
-            "a DNS name", "broker.example.com:1883",
-            "is a DNS name: that is not supported by this version: write an IP address with a port, "
-            "such as 10.92.0.11:1883 or [2001:db8::11]:1883"),
-        broker_address(
-            "SRV", "srv+_mqtt._tcp.example.com",
-            "asks for DNS SRV records: that is not supported by this version: write an IP address with "
-            "a port, such as 10.92.0.11:1883"),
+        broker_address("a DNS name without a port", "broker.example.com",
+                       "has no port: write it as 10.92.0.11:1883 or [2001:db8::11]:1883"),
+        broker_address("a DNS name with a wrong port", "broker.example.com:0",
+                       "has a wrong port: it must be from 1 to 65535"),
+        broker_address("SRV of no name", "srv+",
+                       "names no SRV records: write it as srv+_mqtt._tcp.example.com"),
+        broker_address("SRV with a port", "srv+_mqtt._tcp.example.com:1883",
+                       "names no SRV records: write it as srv+_mqtt._tcp.example.com"),
         broker_address("a URL", "mqtt://10.0.0.1:1883",
                        "is a URL: write only the address and the port, such as 10.92.0.11:1883"),
         broker_address("a wildcard is no broker", "0.0.0.0:1883",
@@ -344,7 +344,21 @@ INSTANTIATE_TEST_SUITE_P(
               good_listener + "[[pool]]\nname = \"main\"\n[pool.health]\nprobe = \"icmp\"\n"
                               "interval = \"5s\"\n"
                               "[[pool.broker]]\nname = \"b\"\naddress = \"10.0.0.9:1\"\n",
-              {"f.toml:8:9: probe: \"icmp\" is unknown: it must be one of tcp, mqtt, http"}}));
+              {"f.toml:8:9: probe: \"icmp\" is unknown: it must be one of tcp, mqtt, http"}},
+        Wrong{"health checks that do not fit",
+              good_listener + "[[pool]]\nname = \"main\"\n[pool.health]\npath = \"/x\"\nusername = \"joe\"\n"
+                              "fall = 0\n"
+                              "[[pool.broker]]\nname = \"b\"\naddress = \"10.0.0.9:1\"\n",
+              {"f.toml:8:8: \"path\" is only for probe = \"http\": leave it out, or change the probe",
+               "f.toml:9:12: \"username\" is only for probe = \"mqtt\": leave it out, or change the probe",
+               "f.toml:10:8: fall: 0 is out of range: it must be from 1 to 100"}},
+        Wrong{"a password without a user, and a path that is none",
+              good_listener +
+                  "[[pool]]\nname = \"main\"\nbroker_attempts = 0\n[pool.health]\nprobe = \"mqtt\"\n"
+                  "password = \"pw\"\n"
+                  "[[pool.broker]]\nname = \"b\"\naddress = \"10.0.0.9:1\"\n",
+              {"f.toml:7:19: broker_attempts: 0 is out of range: it must be from 1 to 1000",
+               "f.toml:10:12: password without username: MQTT before 5 has no such thing, add username"}}));
 
 INSTANTIATE_TEST_SUITE_P(
     values_seen_together, WrongFile,
@@ -660,9 +674,81 @@ TEST(Config, sections_of_later_versions_are_accepted_with_a_warning_at_their_pla
                                       "[[pool.broker]]\nname = \"b\"\naddress = \"10.0.0.9:1\"\n",
                                   "f.toml");
     EXPECT_TRUE(loaded.ok()) << "the contract's example must be startable";
-    ASSERT_EQ(loaded.warnings.size(), 2U) << "nothing that has no effect may pass in silence";
+    ASSERT_EQ(loaded.warnings.size(), 1U) << "nothing that has no effect may pass in silence";
     EXPECT_TRUE(loaded.warnings[0].line().starts_with("f.toml:5:1: [listener.tls] has no effect"));
-    EXPECT_TRUE(loaded.warnings[1].line().starts_with("f.toml:9:1: [pool.health] has no effect"));
+}
+
+TEST(Config, health_checks_take_what_they_are_told) {
+    const auto health = [](const std::string& lines) {
+        const auto loaded = load_text(good_listener + "[[pool]]\nname = \"main\"\n" + lines +
+                                          "[[pool.broker]]\nname = \"b\"\naddress = \"10.0.0.9:1\"\n",
+                                      "f.toml");
+        EXPECT_TRUE(loaded.ok()) << (loaded.ok() ? "" : loaded.problems[0].line());
+        return loaded.config.pools[0].health;
+    };
+    EXPECT_FALSE(health("").always);
+    const auto plain = health("[pool.health]\n");
+    EXPECT_TRUE(plain.always);
+    EXPECT_EQ(plain.probe, Probe::tcp);
+    EXPECT_EQ(plain.interval, 5s);
+    const auto mqtt = health(
+        "[pool.health]\nprobe = \"mqtt\"\ninterval = \"1s\"\nfast_interval = \"200ms\"\ntimeout = \"300ms\"\n"
+        "rise = 4\nfall = 5\ninitial = \"down\"\nport = 1884\nslow_start = \"0s\"\nend_rate = 100\n"
+        "mqtt_version = \"5\"\nclient_id = \"me\"\nusername = \"joe\"\npassword = \"pw\"\n");
+    EXPECT_EQ(mqtt.probe, Probe::mqtt);
+    EXPECT_EQ(mqtt.interval, 1s);
+    EXPECT_EQ(mqtt.fast_interval, 200ms);
+    EXPECT_EQ(mqtt.timeout, 300ms);
+    EXPECT_EQ(mqtt.rise, 4U);
+    EXPECT_EQ(mqtt.fall, 5U);
+    EXPECT_FALSE(mqtt.initially_up);
+    EXPECT_EQ(mqtt.port, 1884);
+    EXPECT_EQ(mqtt.slow_start, 0s);
+    EXPECT_EQ(mqtt.end_rate, 100U);
+    EXPECT_EQ(mqtt.mqtt_version, MqttVersion::v5);
+    EXPECT_EQ(mqtt.client_id, "me");
+    EXPECT_EQ(mqtt.username, "joe");
+    EXPECT_EQ(mqtt.password, "pw");
+    const auto http =
+        health("[pool.health]\nprobe = \"http\"\npath = \"/ready\"\nhost = \"b\"\nstatus = 204\n");
+    EXPECT_EQ(http.path, "/ready");
+    EXPECT_EQ(http.host, "b");
+    EXPECT_EQ(http.status, 204U);
+}
+
+TEST(Config, brokers_may_be_names_that_dns_knows) {
+    const auto loaded =
+        load_text("[daemon]\ndns_servers = [\"192.0.2.53\", \"[2001:db8::53]:5353\"]\n" + good_listener +
+                      "[[pool]]\nname = \"main\"\nbrokers_from = \"/etc/limpet/brokers.d\"\n"
+                      "[[pool.broker]]\nname = \"a\"\naddress = \"mqtt.example.com:1884\"\nweight = 3\n"
+                      "[[pool.broker]]\nname = \"s\"\naddress = \"srv+_mqtt._tcp.example.com\"\n"
+                      "[[pool.broker]]\nname = \"b\"\naddress = \"10.0.0.9:1883\"\n",
+                  "f.toml");
+    ASSERT_TRUE(loaded.ok()) << loaded.problems[0].line();
+    EXPECT_THAT(loaded.config.daemon.dns_servers, ElementsAre("192.0.2.53:53", "[2001:db8::53]:5353"));
+    const auto& pool = loaded.config.pools[0];
+    EXPECT_EQ(pool.brokers_from, "/etc/limpet/brokers.d");
+    ASSERT_EQ(pool.hosts.size(), 2U);
+    EXPECT_EQ(pool.hosts[0].host, (HostName{"mqtt.example.com", 1884}));
+    EXPECT_EQ(pool.hosts[0].weight, 3U);
+    EXPECT_EQ(pool.hosts[1].host, (HostName{"_mqtt._tcp.example.com", 0}));
+    EXPECT_TRUE(pool.hosts[1].host.is_service());
+    ASSERT_EQ(pool.brokers.size(), 1U);
+    EXPECT_EQ(pool.brokers[0].address.text(), "10.0.0.9:1883");
+}
+
+TEST(Config, names_and_addresses_share_the_names_of_a_pool) {
+    const auto loaded =
+        load_text(good_listener +
+                      "[[pool]]\nname = \"main\"\n"
+                      "[[pool.broker]]\nname = \"a\"\naddress = \"srv+_mqtt._tcp.x\"\nweight = 2\n"
+                      "[[pool.broker]]\nname = \"a\"\naddress = \"10.0.0.9:1883\"\n",
+                  "f.toml");
+    ASSERT_EQ(loaded.problems.size(), 2U);
+    EXPECT_EQ(loaded.problems[0].line(),
+              "f.toml:10:10: weight: SRV records have weights of their own: leave it out");
+    EXPECT_EQ(loaded.problems[1].line(),
+              "f.toml:12:8: broker \"a\" of pool \"main\" is there twice: the first one is in line 8");
 }
 
 TEST(Config, a_pool_is_transparent_when_it_says_so) {

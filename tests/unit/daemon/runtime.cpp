@@ -99,7 +99,10 @@ TEST_F(RuntimeTest, status_has_every_part_that_scripts_read) {
                                           {"connections", 0},
                                           {"chosen", 0},
                                           {"failures", 0},
-                                          {"max_connections", 0}}));
+                                          {"max_connections", 0},
+                                          {"healthy", true},
+                                          {"share_percent", 100},
+                                          {"last_error", ""}}));
     EXPECT_EQ(*runtime->flows_count({}), (Json{{"count", 0}}));
     EXPECT_EQ(*runtime->flows({}), Json::array());
     EXPECT_EQ(*runtime->flows_kill({}), (Json{{"killed", 0}}));

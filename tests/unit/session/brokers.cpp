@@ -88,6 +88,14 @@ TEST(broker_that_answers_with_something_else, is_left_for_the_next) {
     expect_next_broker_serves(garbling.address(), LIMPET_REASON_BROKER_PROTOCOL);
 }
 
+TEST(broker_that_is_busy, is_left_for_the_next) {
+    Broker busy([](Socket& socket) {
+        static_cast<void>(read_connect(socket));
+        socket.send(Bytes{0x20, 0x02, 0x00, 0x03});
+    });
+    expect_next_broker_serves(busy.address(), LIMPET_REASON_BROKER_REFUSED);
+}
+
 TEST(only_broker, gets_the_whole_connack_timeout) {
     Broker slow([](Socket& socket) {
         static_cast<void>(read_connect(socket));
@@ -130,6 +138,20 @@ TEST(refusing_connack, reaches_the_client_as_it_is) {
     client.finish_sending();
     EXPECT_TRUE(eventually([&] { return gateway.at_rest(); }));
     EXPECT_EQ(gateway.pool().remembered(), 0u) << "a broker that refused a client is none to come back to";
+}
+
+TEST(last_broker_that_is_busy, speaks_to_the_client_itself) {
+    Broker busy([](Socket& socket) {
+        static_cast<void>(read_connect(socket));
+        socket.send(Bytes{0x20, 0x02, 0x00, 0x03});
+    });
+    Gateway gateway({nobody(), busy.address(), nobody()}, {});
+    const auto client = gateway.client();
+    client.send(connect_packet("who"));
+    EXPECT_EQ(client.receive_all(), (Bytes{0x20, 0x02, 0x00, 0x03}));
+    client.finish_sending();
+    EXPECT_TRUE(eventually([&] { return gateway.at_rest(); }));
+    EXPECT_EQ(gateway.counted(LIMPET_REASON_CLOSE_NO_BROKER), 1u);
 }
 
 TEST(refused_client_that_stays, is_closed_after_the_connack_timeout) {
