@@ -532,6 +532,9 @@ void Pool::remember(std::uint64_t key_hash, BrokerId id, std::chrono::seconds li
     if (key_hash == 0) return;
     const std::lock_guard lock(state_->mutex);
     if (!state_->known(id)) return;
+    if (state_->spec.strategy == Strategy::sticky)
+        if (const auto stick = state_->sticks.find(key_hash); stick && state_->keeps_clients(stick->broker))
+            id = stick->broker;
     state_->sticks.connect(key_hash, id, state_->kept(lifetime));
     state_->note_change(key_hash);
 }

@@ -161,7 +161,7 @@ struct Broker {
     std::uint32_t weight = 1;           ///< 1 to 65535
     std::uint32_t max_connections = 0;  ///< 0: no limit
     HostName host{};                    ///< instead of an address
-    std::string origin;     ///< found by discovery: the source that it comes of; empty: it was written down
+    std::string origin{};   ///< found by discovery: the source that it comes of; empty: it was written down
     std::uint8_t rank = 0;  ///< of its SRV priority, the lowest first
     Position position;      ///< of the [[pool.broker]]
     Position name_position{};

@@ -200,8 +200,8 @@ balancer::PoolSpec pool_spec(const config::Pool& pool) {
         spec.brokers.push_back({.name = broker.name,
                                 .address = broker.address,
                                 .weight = broker.weight,
-                                .rank = broker.rank,
-                                .max_connections = broker.max_connections});
+                                .max_connections = broker.max_connections,
+                                .rank = broker.rank});
     return spec;
 }
 

@@ -161,7 +161,7 @@ void Pools::broker_reset(const dataplane::BrokerReset& reset) {
     std::optional<Owner> known;
     {
         const std::lock_guard lock(mutex_);
-        known = owner(reset.listener, reset.broker);
+        known = owner(reset.listener, reset.broker, 0);
     }
     if (known)
         known->first->report_failure(known->second, balancer::Clock::now(), balancer::Trouble::reset,
