@@ -223,6 +223,7 @@ health::ProbeTerms probe_terms(const config::Pool& pool) {
     terms.kind = probe_kind_of(from.probe);
     terms.timeout = from.timeout;
     terms.port = from.port;
+    terms.proxy_header = pool.proxy_protocol;
     terms.mqtt.version = mqtt_version_of(from.mqtt_version);
     terms.mqtt.client_id = from.client_id;
     if (!from.username.empty()) terms.mqtt.username = from.username;
