@@ -20,6 +20,7 @@
 #include "proxy_protocol/header.h"
 #include "session/asio.h"
 #include "session/gate.h"
+#include "session/leg.h"
 #include "session/listener.h"
 #include "session/refusal_log.h"
 #include "session/relay.h"
@@ -150,7 +151,8 @@ class Session
 
     // Waiting: arm what may wake the story, then wait for the signal.
     void arm(unsigned interest, Clock::time_point deadline);
-    void arm_one(Descriptor& descriptor, Descriptor::wait_type event, unsigned bit);
+    void arm_one(Leg& leg, Descriptor::wait_type event, unsigned bit);
+    void wake_for(unsigned bit);
     void arm_timer(Clock::time_point deadline);
     /// Whether the wait came true since it was last asked for.
     [[nodiscard]] bool fired(unsigned bit);
@@ -166,8 +168,8 @@ class Session
     Environment& environment_;
     std::shared_ptr<const Listener> listener_;
     const Destination* destination_;  ///< a part of the listener
-    Descriptor client_;
-    Descriptor broker_;
+    Leg client_;
+    Leg broker_;
     Timer timer_;
     Signal signal_;
     std::unique_ptr<handoff::Connection> connection_;
