@@ -36,6 +36,9 @@ class Leg {
     [[nodiscard]] std::ptrdiff_t write(std::span<const std::uint8_t> bytes);
     [[nodiscard]] bool end();
     [[nodiscard]] bool buffered() const { return channel_ && channel_->buffered(); }
+    [[nodiscard]] std::string_view trouble() const {
+        return channel_ ? channel_->trouble() : std::string_view();
+    }
     [[nodiscard]] Descriptor::wait_type to_read() const;
     [[nodiscard]] Descriptor::wait_type to_write() const;
 

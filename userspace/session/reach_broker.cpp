@@ -36,6 +36,7 @@ bool is_broker_failure(Reason reason) {
         case LIMPET_REASON_BROKER_CONNACK_TIMEOUT:
         case LIMPET_REASON_BROKER_CLOSED_EARLY:
         case LIMPET_REASON_BROKER_PROTOCOL:
+        case LIMPET_REASON_BROKER_TLS:
             return true;
         default:
             return false;
@@ -49,6 +50,7 @@ Awaitable<bool> Session::reach_broker() {
         refuse(LIMPET_REASON_CLOSE_RESOURCES, mqtt::Refusal::server_busy);
         co_return false;
     }
+    if (destination_->tls) connection_->give_up(LIMPET_REASON_RELAY_TLS);
     handshake_->deadline = Clock::now() + listener_->connack_timeout;
     for (auto choice = choose_next(); choice; choice = choose_next()) {
         if (!pool().take_place(*choice)) continue;
@@ -75,6 +77,8 @@ Awaitable<Reason> Session::try_broker(const balancer::Choice& choice) {
     const auto now = Clock::now();
     handshake_->attempt_deadline = now + (handshake_->deadline - now) / 2;
     Reason failure = co_await connect_broker(choice.address);
+    if (failure != LIMPET_REASON_NONE) co_return failure;
+    if (destination_->tls) failure = co_await secure_broker(choice);
     if (failure != LIMPET_REASON_NONE) co_return failure;
     if (listener_->protocol == Protocol::mqtt) {
         failure = co_await await_connack();
@@ -218,6 +222,11 @@ Reason Session::read_answer() {
     if (!fired(waits::broker_readable) || shake.to_client.size() > largest_answer) return LIMPET_REASON_NONE;
     const auto read = broker_.read(environment_.scratch);
     if (read.kind == Read::Kind::nothing) return LIMPET_REASON_NONE;
+    if (read.kind != Read::Kind::bytes && !broker_.trouble().empty()) {
+        // With TLS 1.3 a broker judges our certificate when the handshake is over for us (RFC 8446 4.4.2.4).
+        spdlog::debug("a broker ended TLS: {}", broker_.trouble());
+        return LIMPET_REASON_BROKER_TLS;
+    }
     if (read.kind != Read::Kind::bytes) return LIMPET_REASON_BROKER_CLOSED_EARLY;
     const auto fresh = environment_.scratch.first(read.count);
     shake.from_broker.insert(shake.from_broker.end(), fresh.begin(), fresh.end());

@@ -47,6 +47,11 @@ Reason name_at(const Listener& listener, Reason reason) {
     return header && !listener.proxy_from.empty() ? LIMPET_REASON_CLOSE_PROXY_UNTRUSTED : reason;
 }
 
+/// Why every connection of this listener stays a relay; NONE where it need not.
+Reason relayed_by_nature(const Listener& listener) {
+    return listener.tls ? LIMPET_REASON_RELAY_TLS : LIMPET_REASON_NONE;
+}
+
 /// Limpet's refusal for a CONNECT that is wrong; nothing where the client is no MQTT client.
 std::optional<mqtt::Refusal> refusal_for(Reason reason) {
     switch (reason) {
@@ -72,8 +77,8 @@ Session::Session(Environment& environment, std::shared_ptr<const Listener> liste
       client_(environment.executor),
       broker_(environment.executor),
       timer_(environment.executor),
-      connection_(
-          std::make_unique<handoff::Connection>(environment.dataplane, environment.worker, client.get())),
+      connection_(std::make_unique<handoff::Connection>(environment.dataplane, environment.worker,
+                                                        client.get(), relayed_by_nature(*listener_))),
       handshake_(std::make_unique<Handshake>()),
       descriptors_(no_room ? 1 : 2),
       no_room_(no_room) {
@@ -93,6 +98,7 @@ Awaitable<void> Session::story() {
     Reason over = LIMPET_REASON_NONE;
     if (going_on)
         over = listener_->limits->admit_source(listener_->rates, client_address().address, Clock::now());
+    if (going_on && listener_->tls) going_on = co_await accept_tls();
     if (going_on && listener_->protocol == Protocol::mqtt) going_on = co_await read_connect() && identify();
     if (going_on && listener_->protocol == Protocol::tls_passthrough) going_on = co_await read_client_hello();
     if (going_on) going_on = admit(over) && find_route() && co_await reach_broker();
@@ -132,7 +138,9 @@ std::optional<std::span<const std::uint8_t>> Session::hear_client() {
     const auto room = std::min(environment_.scratch.size(), most - bytes.size());
     const auto read = client_.read(environment_.scratch.first(room));
     if (read.kind == Read::Kind::end || read.kind == Read::Kind::broken) {
-        refuse(LIMPET_REASON_CLOSE_CLIENT_GONE, std::nullopt);
+        const auto trouble = client_.trouble();
+        refuse(trouble.empty() ? LIMPET_REASON_CLOSE_CLIENT_GONE : LIMPET_REASON_TLS_BROKEN, std::nullopt,
+               trouble);
         return std::nullopt;
     }
     const auto fresh = environment_.scratch.first(read.count);
@@ -157,6 +165,7 @@ Awaitable<void> Session::relay() {
     fired_ = waits::readable | waits::writable;
     for (;;) {
         if (!pump_both()) {
+            if (!client_.trouble().empty() || !broker_.trouble().empty()) count(LIMPET_REASON_TLS_BROKEN);
             // One side was reset: so must the other be, it would take FIN for an orderly end.
             client_.reset_on_close();
             broker_.reset_on_close();
@@ -194,9 +203,9 @@ Awaitable<void> Session::take_leave() {
         to_client_.packets && to_client_.packets->between() && to_client_.idle() && !to_client_.ended;
     if (between) {
         const auto words = mqtt::write_disconnect(mqtt::disconnect_use_another_server);
-        refused_in_words_ = client_.write(words) == static_cast<std::ptrdiff_t>(words.size());
+        told_why_ = client_.write(words) == static_cast<std::ptrdiff_t>(words.size());
     }
-    if (!refused_in_words_) client_.reset_on_close();
+    if (!told_why_) client_.reset_on_close();
     co_await linger();
 }
 
@@ -287,11 +296,11 @@ void Session::turn_away(Reason reason, std::span<const std::uint8_t> words, std:
          std::string(reason_name(reason)) + (detail.empty() ? "" : ": ") + std::string(detail));
     environment_.refusals.write(reason, client_address(), listener_->name, detail);
     if (words.empty()) return;
-    refused_in_words_ = client_.write(words) == static_cast<std::ptrdiff_t>(words.size());
+    told_why_ = client_.write(words) == static_cast<std::ptrdiff_t>(words.size());
 }
 
 Awaitable<void> Session::linger() {
-    if (!refused_in_words_) co_return;
+    if (!told_why_) co_return;
     static_cast<void>(client_.end());
     const auto deadline = Clock::now() + linger_time;
     std::size_t discarded = 0;
@@ -335,6 +344,7 @@ void Session::finish() {
     if (broker_id_) pool().end_connection(*broker_id_);
     if (client_hash_ != 0) pool().release(client_hash_, lifetime_, Clock::now());
     environment_.gate.give(descriptors_);
+    if (counted_tls_) environment_.counters.tls.fetch_sub(1, std::memory_order_relaxed);
     auto& now = relayed_ ? environment_.counters.relayed : environment_.counters.pending;
     now.fetch_sub(1, std::memory_order_relaxed);
     unlink();
