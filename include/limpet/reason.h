@@ -114,7 +114,20 @@
     X(BROKER_REFUSED, "broker_refused", "a broker was busy or unavailable by its CONNACK")                  \
     X(CLOSE_ATTEMPTS, "close_broker_attempts", "broker_attempts brokers did not take the client")           \
     X(DISCOVERY_FAILED, "discovery_failed", "a DNS name or a file of brokers could not be read")            \
-    X(DISCOVERY_CHANGED, "discovery_changed", "a DNS name or a file has other brokers than before")
+    X(DISCOVERY_CHANGED, "discovery_changed", "a DNS name or a file has other brokers than before")         \
+    X(RELAY_TLS, "relay_tls", "TLS ends at Limpet on one of the legs")                                      \
+    X(CLOSE_TLS_VERSION, "close_tls_version", "a client without a TLS version that the listener speaks")    \
+    X(CLOSE_TLS_CIPHER, "close_tls_cipher", "a client without a cipher, group or signature in common")      \
+    X(CLOSE_TLS_NAME, "close_tls_unknown_name", "a client that asked for a name without a certificate")     \
+    X(CLOSE_TLS_PROTOCOL, "close_tls_alpn", "a client without an application protocol in common (ALPN)")    \
+    X(CLOSE_TLS_NO_CERTIFICATE, "close_tls_no_certificate", "no client certificate where one is required")  \
+    X(CLOSE_TLS_CERTIFICATE, "close_tls_certificate", "a client certificate that does not pass")            \
+    X(CLOSE_TLS_ALERT, "close_tls_alert", "the client gave the handshake up with an alert")                 \
+    X(CLOSE_TLS_HANDSHAKE, "close_tls_handshake", "a TLS handshake that breaks the protocol")               \
+    X(CLOSE_TLS_TIMEOUT, "close_tls_timeout", "no complete TLS handshake within connect_timeout")           \
+    X(CLOSE_TLS_BUSY, "close_tls_busy", "more TLS handshakes at once than max_handshakes")                  \
+    X(TLS_BROKEN, "tls_broken", "an established TLS connection sent what cannot be read")                   \
+    X(BROKER_TLS, "broker_tls", "the TLS handshake with a broker failed")
 
 enum limpet_reason {
 #define LIMPET_REASON_ENTRY(identifier, name, sentence) LIMPET_REASON_##identifier,

@@ -209,7 +209,7 @@ class Pool {
     /// Whether a connection of this key lives now.
     [[nodiscard]] bool connected(std::uint64_t key_hash) const;
 
-    /// The text that this pool's key takes of a client: the id, the user name or the address.
+    /// The text that this pool's key takes of a client.
     [[nodiscard]] std::string key_text(const Client& client) const;
     /// Keyed hash (SipHash-2-4 with the seed given at construction) of a key's text; 0 stands for no key and
     /// is never returned for a text that is not empty.

@@ -13,6 +13,7 @@
 #include "cli/table.h"
 #include "config/config.h"
 #include "daemon/daemon.h"
+#include "daemon/tls_terms.h"
 #include "dataplane/dataplane.h"
 #include "dataplane/interfaces.h"
 
@@ -91,6 +92,7 @@ int run_serve(const Options& options, std::ostream& err) {
     auto serving = make_config(options);
     for (const auto& usage : serving.usage) err << "limpet: " << usage << "\n";
     if (!serving.usage.empty()) return status_usage;
+    if (serving.problems.empty()) daemon::check_tls(serving.config, serving.problems, serving.warnings);
     if (!serving.problems.empty()) {
         print_problems(err, serving.problems);
         return complain(err, {options.config_file + " has " + problem_count(serving.problems.size()) +
@@ -102,7 +104,8 @@ int run_serve(const Options& options, std::ostream& err) {
 }
 
 int run_check(const Options& options, std::ostream& out, std::ostream& err) {
-    const auto loaded = config::load_file(options.config_file);
+    auto loaded = config::load_file(options.config_file);
+    if (loaded.ok()) daemon::check_tls(loaded.config, loaded.problems, loaded.warnings);
     if (options.json) {
         Json problems = Json::array();
         for (const auto& problem : loaded.problems)

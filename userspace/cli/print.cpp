@@ -83,6 +83,16 @@ std::string listeners_text(const Json& listeners) {
     return table.empty() ? "" : "\n" + table.text();
 }
 
+std::string certificates_text(const Json& listeners) {
+    Table table(
+        {{"CERTIFICATE"}, {"LISTENER"}, {"COMMON NAME"}, {"KEY"}, {"EXPIRES"}, {"DAYS", Align::right}});
+    for (const auto& listener : listeners)
+        for (const auto& one : at(listener, "certificates"))
+            table.add({text(one, "file"), text(listener, "name"), text(one, "common_name"), text(one, "kind"),
+                       text(one, "expires"), text(one, "days_left")});
+    return table.empty() ? "" : "\n" + table.text();
+}
+
 std::string reasons_text(const Json& reasons) {
     Table table({{"REASON"}, {"COUNT", Align::right}, {"MEANING"}});
     if (reasons.is_object())
@@ -95,7 +105,7 @@ std::string reasons_text(const Json& reasons) {
 
 std::string status_text(const Json& status) {
     auto out = head_text(status) + interfaces_text(at(status, "interfaces")) +
-               listeners_text(at(status, "listeners"));
+               listeners_text(at(status, "listeners")) + certificates_text(at(status, "listeners"));
     const auto& brokers = at(status, "brokers");
     if (!brokers.empty()) out += "\n" + brokers_text(brokers);
     return out + reasons_text(at(status, "reasons"));

@@ -15,45 +15,12 @@
 #include <utility>
 
 #include "base/fd.h"
+#include "config/read_tls.h"
 #include "config/section.h"
 #include "config/values.h"
 
 namespace limpet::config {
 namespace {
-
-// The one table under `key`, which must be written [key].
-const toml::table* single(Section& parent, std::string_view key, std::string_view label) {
-    const auto* node = parent.node(key);
-    if (!node) return nullptr;
-    if (const auto* table = node->as_table()) return table;
-    parent.reader().report(parent.position(key),
-                           "\"" + std::string(key) + "\" must be one section, written " + std::string(label) +
-                               ", not " + (node->is_array() ? "several" : type_name(*node)));
-    return nullptr;
-}
-
-// The tables under `key`, which must be written [[key]] because there may be several.
-std::vector<const toml::table*> several(Section& parent, std::string_view key, std::string_view label) {
-    std::vector<const toml::table*> tables;
-    const auto* node = parent.node(key);
-    if (!node) return tables;
-    const auto complain = [&](const toml::node& wrong) {
-        parent.reader().report(parent.reader().at(wrong),
-                               "\"" + std::string(key) + "\" may be there several times: write it as " +
-                                   std::string(label) + ", not as " + type_name(wrong));
-    };
-    const auto* array = node->as_array();
-    if (!array) {
-        complain(*node);
-        return tables;
-    }
-    for (const auto& item : *array)
-        if (const auto* table = item.as_table())
-            tables.push_back(table);
-        else
-            complain(item);
-    return tables;
-}
 
 void read_daemon(Section& section, Daemon& daemon) {
     section.number("workers", daemon.workers, bounds::workers);
@@ -91,25 +58,6 @@ void read_dataplane(Section& section, Dataplane& dataplane) {
     section.duration("probe_after", dataplane.probe_after, bounds::probe_after);
     section.duration("closing_timeout", dataplane.closing_timeout, bounds::closing_timeout);
     section.duration("retire_grace", dataplane.retire_grace, bounds::retire_grace);
-}
-
-std::string any_text(std::string_view text) {
-    return std::string(text);
-}
-
-// Only listeners that speak TLS use it, and their protocols are refused: said, so that nobody takes the
-// listener for a TLS one.
-void check_tls(Section& section) {
-    std::string ignored;
-    for (const auto* key : {"certificate", "key", "client_ca"})
-        section.text(key, ignored,
-                     [](std::string_view text) -> Result<std::string> { return any_text(text); });
-    constexpr std::array<std::pair<std::string_view, int>, 3> verify{
-        {{"none", 0}, {"optional", 1}, {"required", 2}}};
-    int unused = 0;
-    section.choice("verify", unused, Names<int>(verify));
-    section.reader().warn(section.position(),
-                          "[listener.tls] has no effect: this listener speaks plain TCP (warning)");
 }
 
 Result<std::string> one_line(std::string_view text) {
@@ -209,10 +157,17 @@ Route read_route(Section& section) {
     return route;
 }
 
+bool speaks_tls(Protocol protocol) {
+    return protocol == Protocol::mqtts;
+}
+
 Listener read_listener(Section& section) {
-    constexpr std::array<std::pair<std::string_view, Protocol>, 3> protocols{
-        {{"mqtt", Protocol::mqtt}, {"tcp", Protocol::tcp}, {"tls_passthrough", Protocol::tls_passthrough}}};
-    constexpr std::array<std::string_view, 3> later{"mqtts", "ws", "wss"};
+    constexpr std::array<std::pair<std::string_view, Protocol>, 4> protocols{
+        {{"mqtt", Protocol::mqtt},
+         {"mqtts", Protocol::mqtts},
+         {"tcp", Protocol::tcp},
+         {"tls_passthrough", Protocol::tls_passthrough}}};
+    constexpr std::array<std::string_view, 2> later{"ws", "wss"};
     Listener listener;
     listener.position = section.position();
     listener.name_position = section.position("name");
@@ -243,7 +198,14 @@ Listener read_listener(Section& section) {
     }
     if (const auto* table = single(section, "tls", tls_schema.label)) {
         Section tls(section.reader(), *table, tls_schema);
-        check_tls(tls);
+        read_listener_tls(tls, listener.tls, speaks_tls(listener.protocol));
+        if (!speaks_tls(listener.protocol))
+            section.reader().warn(tls.position(),
+                                  "[listener.tls] has no effect: this listener speaks no TLS; say protocol = "
+                                  "\"mqtts\" (warning)");
+    } else if (speaks_tls(listener.protocol)) {
+        section.reader().report(section.position("protocol"),
+                                "protocol: TLS needs a [listener.tls] section with certificate and key");
     }
     return listener;
 }
@@ -330,6 +292,18 @@ Broker read_broker(Section& section) {
     return broker;
 }
 
+// tls = true takes the defaults; a section says more.
+void read_tls_towards_brokers(Section& section, PoolTls& tls) {
+    const auto* node = section.node("tls");
+    if (node && node->is_boolean()) {
+        section.boolean("tls", tls.present);
+        tls.position = section.position("tls");
+    } else if (const auto* table = single(section, "tls", pool_tls_schema.label)) {
+        Section terms(section.reader(), *table, pool_tls_schema);
+        read_pool_tls(terms, tls);
+    }
+}
+
 Pool read_pool(Section& section) {
     constexpr std::array<std::pair<std::string_view, bool>, 2> proxy_protocols{
         {{"none", false}, {"v2", true}}};
@@ -349,6 +323,7 @@ Pool read_pool(Section& section) {
     section.number("stick_capacity", pool.stick_capacity, bounds::stick_capacity);
     section.duration("retry_down", pool.retry_down, bounds::retry_down);
     section.number("broker_attempts", pool.broker_attempts, bounds::broker_attempts);
+    read_tls_towards_brokers(section, pool.tls);
     if (const auto* table = single(section, "health", health_schema.label)) {
         Section health(section.reader(), *table, health_schema);
         pool.health = read_health(health);

@@ -13,15 +13,9 @@
 #include "base/network.h"
 #include "base/result.h"
 #include "base/text_template.h"
+#include "config/tls.h"
 
 namespace limpet::config {
-
-/// Where in a file something stands; line 0: nowhere (command line).
-struct Position {
-    std::string file;
-    unsigned line = 0;
-    unsigned column = 0;
-};
 
 /// One thing that is wrong, and what to do about it.
 struct Problem {
@@ -32,7 +26,7 @@ struct Problem {
 };
 
 enum class Mode { automatic, xdp, tc, relay };
-enum class Protocol { mqtt, tcp, tls_passthrough };
+enum class Protocol { mqtt, tcp, tls_passthrough, mqtts };
 enum class Strategy { sticky, hash, least_connections, round_robin, random, power_of_two };
 enum class Key { client_id, username, source_ip, certificate_cn, sni };
 
@@ -132,14 +126,15 @@ struct Listener {
     std::chrono::milliseconds connect_timeout{10000};
     std::chrono::milliseconds connack_timeout{10000};
     std::uint32_t max_connect_size = 64 * 1024;  ///< bytes
-    Rate connect_rate{};                         ///< of all clients together
-    Rate source_connect_rate{};                  ///< of one address
-    Rate client_connect_rate{};                  ///< of one client id; who comes more often is held off
-    std::chrono::seconds hold_off{60};           ///< so long
-    std::vector<Rule> rules{};                   ///< those of the configuration that are for it
-    std::vector<Network> proxy_from;             ///< proxies that begin with a PROXY header
-    Position position;                           ///< of the [[listener]]
-    Position name_position{};                    ///< of the values, where the file has them
+    ListenerTls tls{};
+    Rate connect_rate{};                ///< of all clients together
+    Rate source_connect_rate{};         ///< of one address
+    Rate client_connect_rate{};         ///< of one client id; who comes more often is held off
+    std::chrono::seconds hold_off{60};  ///< so long
+    std::vector<Rule> rules{};          ///< those of the configuration that are for it
+    std::vector<Network> proxy_from;    ///< proxies that begin with a PROXY header
+    Position position;                  ///< of the [[listener]]
+    Position name_position{};           ///< of the values, where the file has them
     Position address_position{};
     Position pool_position{};
 };
@@ -208,6 +203,7 @@ struct Pool {
     bool proxy_protocol = false;        ///< brokers are told of the client in a PROXY v2 header
     std::uint32_t max_connections = 0;  ///< 0: no limit
     Health health{};
+    PoolTls tls{};
     std::vector<Broker> brokers;
     std::vector<Broker> hosts{};  ///< brokers whose addresses DNS knows
     std::string brokers_from{};   ///< file or folder with more brokers; empty: none

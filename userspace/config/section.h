@@ -53,8 +53,18 @@ inline constexpr std::array<std::string_view, 15> listener_keys{"name",
 inline constexpr std::array<std::string_view, 3> route_keys{"sni", "source", "pool"};
 inline constexpr std::array<std::string_view, 5> identity_keys{"username", "password", "client_id",
                                                                "require_client_id", "replace"};
-inline constexpr std::array<std::string_view, 4> tls_keys{"certificate", "key", "client_ca", "verify"};
-inline constexpr std::array<std::string_view, 15> pool_keys{"name",
+inline constexpr std::array<std::string_view, 19> tls_keys{
+    "certificate",   "key",        "ocsp_response", "certificates",    "strict_sni",      "client_ca",
+    "client_crl",    "verify",     "verify_depth",  "minimum_version", "ciphers",         "ciphersuites",
+    "groups",        "kernel_tls", "alpn",          "session_tickets", "ticket_lifetime", "max_handshakes",
+    "expiry_warning"};
+inline constexpr std::array<std::string_view, 3> more_certificates_keys{"certificate", "key",
+                                                                        "ocsp_response"};
+inline constexpr std::array<std::string_view, 10> pool_tls_keys{
+    "ca",      "server_name",  "verify", "certificate", "key", "minimum_version",
+    "ciphers", "ciphersuites", "groups", "kernel_tls"};
+inline constexpr std::array<std::string_view, 16> pool_keys{"tls",
+                                                            "name",
                                                             "strategy",
                                                             "key",
                                                             "unknown_clients",
@@ -88,16 +98,28 @@ inline constexpr Schema listener_schema{"[[listener]]", listener_keys};
 inline constexpr Schema route_schema{"[[listener.route]]", route_keys};
 inline constexpr Schema identity_schema{"[listener.identity]", identity_keys};
 inline constexpr Schema tls_schema{"[listener.tls]", tls_keys};
+inline constexpr Schema more_certificates_schema{"[[listener.tls.certificates]]", more_certificates_keys};
 inline constexpr Schema pool_schema{"[[pool]]", pool_keys};
+inline constexpr Schema pool_tls_schema{"[pool.tls]", pool_tls_keys};
 inline constexpr Schema health_schema{"[pool.health]", health_keys};
 inline constexpr Schema broker_schema{"[[pool.broker]]", broker_keys};
 inline constexpr Schema rule_schema{"[[rule]]", rule_keys};
 inline constexpr Schema brokers_file_schema{"", brokers_file_keys};
 inline constexpr Schema brokers_file_broker_schema{"[[broker]]", broker_keys};
 inline constexpr Schema admin_schema{"[admin]", admin_keys};
-inline constexpr std::array<const Schema*, 11> sections{
-    &daemon_schema, &dataplane_schema, &listener_schema, &route_schema, &identity_schema, &tls_schema,
-    &pool_schema,   &health_schema,    &broker_schema,   &rule_schema,  &admin_schema};
+inline constexpr std::array<const Schema*, 13> sections{&more_certificates_schema,
+                                                        &pool_tls_schema,
+                                                        &daemon_schema,
+                                                        &dataplane_schema,
+                                                        &listener_schema,
+                                                        &route_schema,
+                                                        &identity_schema,
+                                                        &tls_schema,
+                                                        &pool_schema,
+                                                        &health_schema,
+                                                        &broker_schema,
+                                                        &rule_schema,
+                                                        &admin_schema};
 
 inline const std::string not_supported = " is not supported by this version: ";
 
@@ -349,5 +371,40 @@ class Section {
     const toml::table& table_;
     const Schema& schema_;
 };
+
+// The one table under `key`, which must be written [key].
+inline const toml::table* single(Section& parent, std::string_view key, std::string_view label) {
+    const auto* node = parent.node(key);
+    if (!node) return nullptr;
+    if (const auto* table = node->as_table()) return table;
+    parent.reader().report(parent.position(key),
+                           "\"" + std::string(key) + "\" must be one section, written " + std::string(label) +
+                               ", not " + (node->is_array() ? "several" : type_name(*node)));
+    return nullptr;
+}
+
+// The tables under `key`, which must be written [[key]] because there may be several.
+inline std::vector<const toml::table*> several(Section& parent, std::string_view key,
+                                               std::string_view label) {
+    std::vector<const toml::table*> tables;
+    const auto* node = parent.node(key);
+    if (!node) return tables;
+    const auto complain = [&](const toml::node& wrong) {
+        parent.reader().report(parent.reader().at(wrong),
+                               "\"" + std::string(key) + "\" may be there several times: write it as " +
+                                   std::string(label) + ", not as " + type_name(wrong));
+    };
+    const auto* array = node->as_array();
+    if (!array) {
+        complain(*node);
+        return tables;
+    }
+    for (const auto& item : *array)
+        if (const auto* table = item.as_table())
+            tables.push_back(table);
+        else
+            complain(item);
+    return tables;
+}
 
 }  // namespace limpet::config

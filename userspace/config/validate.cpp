@@ -116,8 +116,8 @@ class Validator {
     }
 
     void check_routes(const Listener& listener) {
-        const bool hears_names =
-            listener.protocol == Protocol::tls_passthrough || !listener.proxy_from.empty();
+        const bool hears_names = listener.protocol == Protocol::tls_passthrough ||
+                                 listener.protocol == Protocol::mqtts || !listener.proxy_from.empty();
         for (const auto& route : listener.routes)
             if (!route.sni.empty() && !hears_names)
                 report(route.position,
@@ -145,9 +145,9 @@ class Validator {
         const auto& identity = listener.identity;
         if (!identity.position.line) return;
         const auto shown = "[listener.identity] of listener " + quote(listener.name);
-        if (listener.protocol != Protocol::mqtt)
+        if (!reads_connect(listener.protocol))
             report(identity.position, shown + " has no effect: its protocol has no CONNECT; leave it out");
-        if (!listener.proxy_from.empty()) return;
+        if (!listener.proxy_from.empty() || listener.protocol == Protocol::mqtts) return;
         for (const auto* text :
              {&identity.username, &identity.password, &identity.client_id, &identity.require_client_id})
             for (const auto* name : {"cn", "sni"})

@@ -109,6 +109,8 @@ inline constexpr Bounds<std::int64_t> weight{1, 65535};
 inline constexpr Bounds<milliseconds> keep_alive{seconds{1}, seconds{65535}};
 inline constexpr Bounds<milliseconds> hold_off{seconds{1}, hours{24}};
 inline constexpr Bounds<std::int64_t> max_connections{0, 100'000'000};
+inline constexpr Bounds<std::int64_t> verify_depth{0, 100};
+inline constexpr Bounds<std::int64_t> max_handshakes{1, 10'000'000};
 inline constexpr Bounds<std::int64_t> stick_capacity{1, 100'000'000};
 inline constexpr Bounds<std::int64_t> max_connect_size{64, 16 * 1024 * 1024};
 inline constexpr Bounds<milliseconds> hold_timeout{milliseconds{50}, seconds{60}};
@@ -119,6 +121,9 @@ inline constexpr Bounds<milliseconds> retire_grace{milliseconds{50}, hours{1}};
 inline constexpr Bounds<milliseconds> connect_timeout{milliseconds{10}, hours{1}};
 inline constexpr Bounds<milliseconds> connack_timeout{milliseconds{10}, hours{1}};
 inline constexpr Bounds<milliseconds> stick{seconds{0}, hours{24 * 3650}};
+// RFC 8446 4.6.1: no ticket is good for longer than seven days.
+inline constexpr Bounds<milliseconds> ticket_lifetime{seconds{2}, hours{24 * 7}};
+inline constexpr Bounds<milliseconds> expiry_warning{seconds{0}, hours{24 * 3650}};
 inline constexpr Bounds<milliseconds> retry_down{milliseconds{10}, hours{1}};
 inline constexpr Bounds<std::int64_t> broker_attempts{1, 1000};
 inline constexpr Bounds<milliseconds> probe_interval{milliseconds{100}, hours{1}};

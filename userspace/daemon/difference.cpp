@@ -255,6 +255,7 @@ Difference compare(const config::Config& before, const config::Config& after) {
                 values.compare("client_connect_rate", old.client_connect_rate, fresh.client_connect_rate);
                 values.compare("hold_off", old.hold_off, fresh.hold_off);
                 values.compare("proxy_from", old.proxy_from, fresh.proxy_from);
+                if (!(old.tls == fresh.tls)) lines.push_back(prefix + "tls: other terms for new clients");
             });
     compare_rules(before.rules, after.rules, lines);
     by_name(before.pools, after.pools, "pool ", lines,
@@ -283,6 +284,7 @@ Difference compare(const config::Config& before, const config::Config& after) {
                             of_broker.compare("address", was.host, is.host);
                             of_broker.compare("weight", std::uint64_t{was.weight}, std::uint64_t{is.weight});
                         });
+                if (!(old.tls == fresh.tls)) lines.push_back(prefix + "tls: other terms for new connections");
                 by_name(old.brokers, fresh.brokers, prefix + "broker ", lines,
                         [&](const config::Broker& was, const config::Broker& is, const std::string& broker) {
                             Lines of_broker(lines, broker);

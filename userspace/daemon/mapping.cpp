@@ -45,19 +45,20 @@ balancer::Key key_of(config::Key key) {
             return balancer::Key::client_id;
         case config::Key::username:
             return balancer::Key::username;
+        case config::Key::source_ip:
+            return balancer::Key::source_ip;
         case config::Key::certificate_cn:
             return balancer::Key::certificate_cn;
         case config::Key::sni:
-            return balancer::Key::sni;
-        case config::Key::source_ip:
             break;
     }
-    return balancer::Key::source_ip;
+    return balancer::Key::sni;
 }
 
 session::Protocol protocol_of(config::Protocol protocol) {
     switch (protocol) {
         case config::Protocol::mqtt:
+        case config::Protocol::mqtts:
             break;
         case config::Protocol::tcp:
             return session::Protocol::tcp;
@@ -68,10 +69,11 @@ session::Protocol protocol_of(config::Protocol protocol) {
 }
 
 session::Destination destination_of(const std::string& name, const std::vector<config::Pool>& terms,
-                                    const std::map<std::string, PoolPointer>& pools) {
+                                    const std::map<std::string, PoolPointer>& pools, const TlsTerms& tls) {
     session::Destination destination;
     if (name.empty()) return destination;
     destination.pool = pools.at(name);
+    destination.tls = tls.client(name);
     const auto pool = std::ranges::find(terms, name, &config::Pool::name);
     if (pool == terms.end()) return destination;
     destination.transparent = pool->transparent;
@@ -109,7 +111,7 @@ mqtt::Refusal refusal_of(config::DenyReason reason) {
 }
 
 session::Rule rule_of(const config::Rule& rule, const std::vector<config::Pool>& terms,
-                      const std::map<std::string, PoolPointer>& pools) {
+                      const std::map<std::string, PoolPointer>& pools, const TlsTerms& tls) {
     session::Rule result;
     result.name = rule.name;
     result.conditions.sources = rule.sources;
@@ -120,7 +122,7 @@ session::Rule rule_of(const config::Rule& rule, const std::vector<config::Pool>&
     result.conditions.keep_alive_below = rule.keep_alive_below;
     result.conditions.keep_alive_above = rule.keep_alive_above;
     if (rule.deny) result.refusal = refusal_of(rule.reason);
-    result.destination = destination_of(rule.pool, terms, pools);
+    result.destination = destination_of(rule.pool, terms, pools, tls);
     return result;
 }
 
@@ -245,7 +247,7 @@ dataplane::Families transparent_families(const std::vector<config::Pool>& pools)
 }
 
 session::Listener listener_of(const config::Listener& listener, const std::vector<config::Pool>& terms,
-                              const std::map<std::string, PoolPointer>& pools) {
+                              const std::map<std::string, PoolPointer>& pools, const TlsTerms& tls) {
     session::Listener result;
     result.name = listener.name;
     result.address = listener.address;
@@ -259,16 +261,17 @@ session::Listener listener_of(const config::Listener& listener, const std::vecto
                        .client_id = listener.identity.client_id,
                        .required_client_id = listener.identity.require_client_id,
                        .replace = listener.identity.replace};
-    result.destination = destination_of(listener.pool, terms, pools);
+    result.destination = destination_of(listener.pool, terms, pools, tls);
     result.rates = {.all = rate_of(listener.connect_rate),
                     .source = rate_of(listener.source_connect_rate),
                     .client = rate_of(listener.client_connect_rate),
                     .hold_off = listener.hold_off};
-    for (const auto& rule : listener.rules) result.rules.push_back(rule_of(rule, terms, pools));
+    for (const auto& rule : listener.rules) result.rules.push_back(rule_of(rule, terms, pools, tls));
     for (const auto& route : listener.routes)
         result.routes.push_back({.server_name = route.sni,
                                  .sources = route.sources,
-                                 .destination = destination_of(route.pool, terms, pools)});
+                                 .destination = destination_of(route.pool, terms, pools, tls)});
+    result.max_handshakes = listener.tls.max_handshakes;
     return result;
 }
 
@@ -276,6 +279,8 @@ std::string_view protocol_name(config::Protocol protocol) {
     switch (protocol) {
         case config::Protocol::mqtt:
             break;
+        case config::Protocol::mqtts:
+            return "mqtts";
         case config::Protocol::tcp:
             return "tcp";
         case config::Protocol::tls_passthrough:

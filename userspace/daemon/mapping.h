@@ -9,6 +9,7 @@
 #include "balancer/balancer.h"
 #include "config/config.h"
 #include "daemon/pools.h"
+#include "daemon/tls_terms.h"
 #include "dataplane/dataplane.h"
 #include "health/monitor.h"
 #include "session/worker.h"
@@ -24,7 +25,8 @@ namespace limpet::daemon {
 /// `terms` are the pools' configurations, `pools` they themselves.
 [[nodiscard]] session::Listener listener_of(const config::Listener& listener,
                                             const std::vector<config::Pool>& terms,
-                                            const std::map<std::string, PoolPointer>& pools);
+                                            const std::map<std::string, PoolPointer>& pools,
+                                            const TlsTerms& tls);
 /// IP versions of the brokers of all transparent pools.
 [[nodiscard]] dataplane::Families transparent_families(const std::vector<config::Pool>& pools);
 

@@ -29,6 +29,22 @@ Json broker_json(const balancer::Pool& pool, const balancer::BrokerView& broker)
             {"last_error", broker.last_error}};
 }
 
+Json certificates_json(const tls::Server& server) {
+    auto list = Json::array();
+    const auto now = std::chrono::system_clock::now();
+    for (const auto& credentials : server.settings().credentials) {
+        const auto facts = tls::facts_of(credentials->chain->leaf());
+        list.push_back({{"file", credentials->chain->path},
+                        {"common_name", facts.common_name},
+                        {"names", facts.names},
+                        {"kind", facts.kind},
+                        {"fingerprint", facts.fingerprint},
+                        {"expires", date_text(facts.not_after)},
+                        {"days_left", std::chrono::floor<std::chrono::days>(facts.not_after - now).count()}});
+    }
+    return list;
+}
+
 Json interface_json(const dataplane::InterfaceView& interface) {
     return {{"name", interface.name},
             {"mode", dataplane::mode_name(interface.mode)},
@@ -70,7 +86,7 @@ Result<Json> Runtime::status() {
                 {"connections",
                  {{"spliced", dataplane_->flow_count()},
                   {"relayed", counts.relayed},
-                  {"tls", 0},
+                  {"tls", counts.tls},
                   {"pending", counts.pending}}},
                 {"rates",
                  {{"accepted_per_second", accept_rate_.per_second()},
@@ -91,6 +107,8 @@ Json Runtime::listeners_json() const {
                              {"pool", listener.pool},
                              {"pools", config::pools_of(listener)},
                              {"accepted", counter == accepted_.end() ? 0 : counter->second->load()}});
+        if (const auto server = tls_.server(listener.name))
+            listeners.back()["certificates"] = certificates_json(*server);
     }
     return listeners;
 }
@@ -153,13 +171,27 @@ std::string Runtime::metrics() {
     text.family("limpet_connections", "gauge", "Client connections now, by who forwards them.");
     text.sample({{"kind", "spliced"}}, static_cast<double>(dataplane_->flow_count()));
     text.sample({{"kind", "relayed"}}, static_cast<double>(counts.relayed));
-    text.sample({{"kind", "tls"}}, 0);
+    text.sample({{"kind", "tls"}}, static_cast<double>(counts.tls));
     text.sample({{"kind", "pending"}}, static_cast<double>(counts.pending));
     text.family("limpet_accepted_total", "counter", "Connections accepted.");
     {
         const std::lock_guard lock(mutex_);
         for (const auto& [listener, counter] : accepted_)
             text.sample({{"listener", listener}}, static_cast<double>(counter->load()));
+    }
+    text.family("limpet_tls_certificate_expiry_timestamp_seconds", "gauge",
+                "Until when a certificate is good, seconds since the Unix epoch.");
+    {
+        const std::lock_guard lock(mutex_);
+        for (const auto& [listener, server] : tls_.servers)
+            for (const auto& credentials : server->settings().credentials) {
+                const auto facts = tls::facts_of(credentials->chain->leaf());
+                const std::chrono::duration<double> until = facts.not_after.time_since_epoch();
+                text.sample({{"listener", listener},
+                             {"file", credentials->chain->path},
+                             {"common_name", facts.common_name}},
+                            until.count());
+            }
     }
     text.family("limpet_spliced_total", "counter", "Connections handed to the data path.");
     text.sample({}, static_cast<double>(counts.spliced));

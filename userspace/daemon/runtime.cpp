@@ -8,6 +8,7 @@
 
 #include <algorithm>
 #include <filesystem>
+#include <iterator>
 
 #include "daemon/difference.h"
 #include "daemon/discovered.h"
@@ -23,10 +24,18 @@ using Clock = std::chrono::steady_clock;
 constexpr std::chrono::seconds quiet_before_back{5};
 // How long a start or a reload waits for DNS.
 constexpr std::chrono::milliseconds first_lookup{2000};
+// A certificate that ends soon is said so often.
+constexpr std::chrono::hours expiry_reminder{24};
 
 void log_listener(const config::Listener& listener) {
     spdlog::info("listener {} on {}: {} to pool {}", listener.name, listener.address.text(),
                  protocol_name(listener.protocol), fmt::join(config::pools_of(listener), ", "));
+}
+
+std::string join_lines(const std::vector<config::Problem>& problems, std::string_view separator = "\n") {
+    std::vector<std::string> lines;
+    for (const auto& problem : problems) lines.push_back(problem.line());
+    return fmt::format("{}", fmt::join(lines, separator));
 }
 
 }  // namespace
@@ -50,6 +59,9 @@ Runtime::~Runtime() {
 }
 
 Result<void> Runtime::start() {
+    auto tls = read_tls(config_);
+    if (!tls.problems.empty()) return fail(join_lines(tls.problems));
+    tls_ = std::move(tls);
     discovery_ = std::make_unique<discovery::Discovery>(
         read_brokers,
         discovery::Events{.changed = [this] { discovered(); }, .failed = [this] { ++discovery_failures_; }});
@@ -81,7 +93,8 @@ Result<void> Runtime::start() {
     offers_->ask_first();
     watch_ = std::make_unique<BrokerWatch>(*dataplane_, *pools_);
     watch_->follow(config_.pools);
-    if (auto opened = open_listeners(config_.listeners, config_.pools, prepare_pools(config_)); !opened) {
+    if (auto opened = open_listeners(config_.listeners, config_.pools, prepare_pools(config_), tls_);
+        !opened) {
         workers_->stop();
         // Nobody needs the programs, unless an earlier daemon's connections do.
         if (dataplane_->flow_count() == 0) dataplane_->detach();
@@ -143,12 +156,16 @@ std::shared_ptr<session::ConnectLimits> Runtime::connect_limits(const std::strin
 /// All of them, or none that was not open before.
 Result<void> Runtime::open_listeners(const std::vector<config::Listener>& listeners,
                                      const std::vector<config::Pool>& terms,
-                                     const std::map<std::string, PoolPointer>& pools) {
+                                     const std::map<std::string, PoolPointer>& pools, const TlsTerms& tls) {
     std::vector<Endpoint> opened;
     for (const auto& listener : listeners) {
-        auto options = listener_of(listener, terms, pools);
+        auto options = listener_of(listener, terms, pools, tls);
         options.accepted = accepted_counter(listener.name);
         options.limits = connect_limits(listener.name);
+        options.tls = tls.server(listener.name);
+        auto& handshakes = handshakes_[listener.name];
+        if (!handshakes) handshakes = options.handshakes;
+        options.handshakes = handshakes;
         options.maximum_segment = offers_->segment_of(listener.name);
         auto result = workers_->open(std::move(options));
         if (!result) {
@@ -170,15 +187,18 @@ Result<admin::Json> Runtime::reload() {
     if (!ready_) return fail("the daemon is starting or stopping", "try again when it is ready");
     auto loaded = config::load_file(config_path_);
     if (!loaded.ok()) {
-        std::vector<std::string> lines;
-        for (const auto& problem : loaded.problems) lines.push_back(problem.line());
-        spdlog::error("reload refused, nothing was changed: {}", fmt::join(lines, "; "));
-        return fail(fmt::format("{}", fmt::join(lines, "\n")));
+        spdlog::error("reload refused, nothing was changed: {}", join_lines(loaded.problems, "; "));
+        return fail(join_lines(loaded.problems));
+    }
+    auto tls = read_tls(loaded.config);
+    if (!tls.problems.empty()) {
+        spdlog::error("reload refused, nothing was changed: {}", join_lines(tls.problems, "; "));
+        return fail(join_lines(tls.problems));
     }
     // What operators changed since is undone, or is in the file by now; either shows.
     auto before = file_;
     before.pools = without_discovered(config_.pools);
-    const auto difference = compare(before, loaded.config);
+    auto difference = compare(before, loaded.config);
     if (!difference.refused.empty()) {
         spdlog::error("reload refused, nothing was changed; these need a restart: {}",
                       fmt::join(difference.refused, "; "));
@@ -186,8 +206,10 @@ Result<admin::Json> Runtime::reload() {
                                 fmt::join(difference.refused, "\n")),
                     "restart the daemon (spliced connections go on meanwhile), or take the change back");
     }
+    std::ranges::move(compare_certificates(tls_, tls), std::back_inserter(difference.changed));
+    for (const auto& warning : tls.warnings) spdlog::warn("{}", warning.line());
     auto applied = discover(loaded.config);
-    if (applied) applied = apply(loaded.config);
+    if (applied) applied = apply(loaded.config, std::move(tls));
     if (!applied) {
         static_cast<void>(discover(config_));
         spdlog::error("reload refused, nothing was changed: {}", applied.error().line());
@@ -227,7 +249,7 @@ void Runtime::discovered() {
 
 /// What can fail comes first, what transparent pools need of the host and new addresses; then pools and the
 /// terms of what is open already.
-Result<void> Runtime::apply(const config::Config& fresh) {
+Result<void> Runtime::apply(const config::Config& fresh, TlsTerms tls) {
     if (auto served = dataplane_->serve_transparent(transparent_families(fresh.pools)); !served)
         return served;
     const auto pools = prepare_pools(fresh);
@@ -239,15 +261,20 @@ Result<void> Runtime::apply(const config::Config& fresh) {
     std::vector<config::Listener> kept;
     for (const auto& listener : fresh.listeners)
         (has(config_.listeners, listener.address) ? kept : added).push_back(listener);
-    if (auto opened = open_listeners(added, fresh.pools, pools); !opened) return opened;
+    if (auto opened = open_listeners(added, fresh.pools, pools, tls); !opened) return opened;
     for (const auto& listener : added) log_listener(listener);
     pools_->apply(fresh, pools);
-    if (auto replaced = open_listeners(kept, fresh.pools, pools); !replaced) return replaced;
+    if (auto replaced = open_listeners(kept, fresh.pools, pools, tls); !replaced) return replaced;
     for (const auto& listener : config_.listeners) {
         if (has(fresh.listeners, listener.address)) continue;
         workers_->close(listener.address);
         spdlog::info("listener {} on {} is closed", listener.name, listener.address.text());
     }
+    tls_ = std::move(tls);
+    for (const auto& listener : fresh.listeners)
+        if (const auto keys = ticket_keys_.find(listener.name); keys != ticket_keys_.end())
+            keys->second->set_lifetime(listener.tls.ticket_lifetime);
+    expiry_said_.clear();
     config_.listeners = fresh.listeners;
     config_.pools = fresh.pools;
     config_.rules = fresh.rules;
@@ -294,6 +321,36 @@ void Runtime::tick() {
     for (const auto& pool : pools_->all()) pool->expire(now);
     watch_->tick();
     announce_brokers();
+    announce_certificates();
+}
+
+TlsTerms Runtime::read_tls(const config::Config& config) {
+    return load_tls(config, [this](const std::string& listener, std::chrono::seconds lifetime) {
+        auto& keys = ticket_keys_[listener];
+        if (!keys) keys = std::make_shared<tls::TicketKeys>(lifetime);
+        return keys;
+    });
+}
+
+/// The start and a reload have said it once; from then on daily.
+void Runtime::announce_certificates() {
+    const std::lock_guard lock(mutex_);
+    const auto now = Clock::now();
+    const auto today = std::chrono::system_clock::now();
+    for (const auto& listener : config_.listeners) {
+        const auto server = tls_.server(listener.name);
+        if (!server) continue;
+        for (const auto& credentials : server->settings().credentials) {
+            const auto facts = tls::facts_of(credentials->chain->leaf());
+            if (facts.not_after > today + listener.tls.expiry_warning) continue;
+            const auto [said, is_new] = expiry_said_.try_emplace(credentials->chain->path, now);
+            if (is_new || now - said->second < expiry_reminder) continue;
+            said->second = now;
+            spdlog::warn("listener {}: certificate {} {} {}: renew it and reload", listener.name,
+                         credentials->chain->path, facts.not_after > today ? "expires" : "expired",
+                         distance(facts.not_after, today));
+        }
+    }
 }
 
 void Runtime::announce_brokers() {

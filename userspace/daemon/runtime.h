@@ -20,6 +20,7 @@
 #include "daemon/pools.h"
 #include "daemon/rates.h"
 #include "daemon/stick_keeper.h"
+#include "daemon/tls_terms.h"
 #include "dataplane/dataplane.h"
 #include "discovery/discovery.h"
 #include "session/worker.h"
@@ -81,8 +82,10 @@ class Runtime : public admin::Verbs {
     /// `terms` are the pools' configurations, `pools` they themselves.
     Result<void> open_listeners(const std::vector<config::Listener>& listeners,
                                 const std::vector<config::Pool>& terms,
-                                const std::map<std::string, PoolPointer>& pools);
-    Result<void> apply(const config::Config& fresh);
+                                const std::map<std::string, PoolPointer>& pools, const TlsTerms& tls);
+    Result<void> apply(const config::Config& fresh, TlsTerms tls);
+    /// Reads the files of TLS; ticket keys are those that there are already.
+    [[nodiscard]] TlsTerms read_tls(const config::Config& config);
     /// With mutex_ held.
     Result<admin::Json> change_pools(const config::Config& next, const admin::BrokerName& name,
                                      const std::string& pool);
@@ -104,6 +107,7 @@ class Runtime : public admin::Verbs {
     [[nodiscard]] std::map<std::string, PoolPointer> prepare_pools(const config::Config& config) const;
     [[nodiscard]] Counter accepted_counter(const std::string& listener);
     [[nodiscard]] std::shared_ptr<session::ConnectLimits> connect_limits(const std::string& listener);
+    void announce_certificates();
     void log_start() const;
     void announce_brokers();
     using FlowVisitor = std::function<void(const dataplane::FlowView& flow, const std::string& broker_name)>;
@@ -123,6 +127,11 @@ class Runtime : public admin::Verbs {
     config::Config file_;       // as the file was read last; operators may have changed pools since
     std::map<std::string, Counter> accepted_;
     std::map<std::string, std::shared_ptr<session::ConnectLimits>> limits_;
+    std::map<std::string, std::shared_ptr<std::atomic<std::uint32_t>>> handshakes_;
+    std::map<std::string, std::shared_ptr<tls::TicketKeys>> ticket_keys_;
+    TlsTerms tls_;
+    /// When a certificate's end was said last, by its file.
+    std::map<std::string, std::chrono::steady_clock::time_point> expiry_said_;
     Rate accept_rate_;
     Rate splice_rate_;
 

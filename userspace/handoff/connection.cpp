@@ -402,16 +402,17 @@ void Connection::State::deliver_parked() {
     if (kernel().maps.run(close)) kernel().janitor->watch_closing({client_key, broker_key});
 }
 
-Connection::Connection(dataplane::Dataplane& dataplane, unsigned worker, int client_socket)
+Connection::Connection(dataplane::Dataplane& dataplane, unsigned worker, int client_socket, Reason relayed)
     : state_(std::make_unique<State>(dataplane)) {
     state_->worker = worker;
+    state_->reason = relayed;
     const auto client = peer_endpoint(client_socket);
     const auto listener = local_endpoint(client_socket);
     if (client) state_->client = *client;
     if (listener) state_->listener = *listener;
     if (!client || !listener)
         state_->reason = LIMPET_REASON_RELAY_SOCKET_STATE;
-    else
+    else if (relayed == LIMPET_REASON_NONE)
         state_->track_client(client_socket);
 }
 

@@ -51,8 +51,10 @@ struct Step {
 class Connection {
   public:
     /// Registers the accepted socket's tuple (PENDING) on behalf of `worker`. Never fails: what cannot be
-    /// spliced remembers its reason and answers Kind::relay later.
-    Connection(dataplane::Dataplane& dataplane, unsigned worker, int client_socket);
+    /// spliced remembers its reason and answers Kind::relay later. `relayed`: a reason that the caller knows
+    /// beforehand; then nothing is registered.
+    Connection(dataplane::Dataplane& dataplane, unsigned worker, int client_socket,
+               Reason relayed = LIMPET_REASON_NONE);
     /// Retires what is still PENDING or HOLD; ACTIVE entries stay.
     ~Connection();
     Connection(const Connection&) = delete;

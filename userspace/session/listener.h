@@ -20,6 +20,8 @@
 #include "session/connect_limits.h"
 #include "session/identity.h"
 #include "session/rules.h"
+#include "tls/client.h"
+#include "tls/server.h"
 
 namespace limpet::session {
 
@@ -28,9 +30,10 @@ enum class Protocol { mqtt, tcp, tls_passthrough };
 /// Where clients go, and how the brokers there are spoken to.
 struct Destination {
     std::shared_ptr<balancer::Pool> pool;
-    bool transparent = false;       ///< brokers hear the client's own address and port
-    bool proxy_header = false;      ///< brokers are told of the client in a PROXY v2 header
-    unsigned broker_attempts = 16;  ///< brokers that are tried for one CONNECT
+    bool transparent = false;                  ///< brokers hear the client's own address and port
+    bool proxy_header = false;                 ///< brokers are told of the client in a PROXY v2 header
+    unsigned broker_attempts = 16;             ///< brokers that are tried for one CONNECT
+    std::shared_ptr<const tls::Client> tls{};  ///< brokers speak TLS; empty: they do not
 };
 
 /// Leads some of a listener's clients elsewhere.
@@ -68,11 +71,15 @@ struct Listener {
     std::vector<Route> routes;  ///< the first that fits counts
     std::vector<Rule> rules;    ///< of clients that speak MQTT; the first that fits counts
     ConnectRates rates;
-    Destination destination;            ///< of all others; without a pool: they are refused
+    Destination destination;                 ///< of all others; without a pool: they are refused
+    std::shared_ptr<const tls::Server> tls;  ///< clients speak TLS; empty: they do not
+    std::uint32_t max_handshakes = 5000;     ///< of TLS, at once
     std::uint32_t maximum_segment = 0;  ///< that clients are told, bytes (MSS); 0: the kernel's own choice
     /// Outlives a reload of the listener.
     std::shared_ptr<std::atomic<std::uint64_t>> accepted = std::make_shared<std::atomic<std::uint64_t>>(0);
     std::shared_ptr<ConnectLimits> limits = std::make_shared<ConnectLimits>();
+    /// TLS handshakes under way; outlives a reload too.
+    std::shared_ptr<std::atomic<std::uint32_t>> handshakes = std::make_shared<std::atomic<std::uint32_t>>(0);
 };
 
 /// A listening socket of one worker: SO_REUSEPORT, so that the kernel spreads clients over the workers;

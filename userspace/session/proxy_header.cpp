@@ -52,7 +52,7 @@ Awaitable<bool> Session::read_proxy_header() {
     // No more than the header is taken out of the socket: what follows is for whoever reads it.
     std::vector<std::uint8_t> header;
     for (;;) {
-        const int socket = client_.native_handle();
+        const int socket = client_.socket();
         const auto count = ::recv(socket, environment_.scratch.data(), most_peeked, MSG_PEEK);
         if (count == 0 || (count < 0 && errno != EAGAIN && errno != EINTR)) {
             refuse(LIMPET_REASON_CLOSE_CLIENT_GONE, std::nullopt);
@@ -99,8 +99,7 @@ Awaitable<Reason> Session::send_proxy_header() {
     if (!bytes) co_return LIMPET_REASON_CLOSE_RESOURCES;
     std::size_t sent = 0;
     for (;;) {
-        const auto count =
-            ::send(broker_.native_handle(), bytes->data() + sent, bytes->size() - sent, MSG_NOSIGNAL);
+        const auto count = ::send(broker_.socket(), bytes->data() + sent, bytes->size() - sent, MSG_NOSIGNAL);
         if (count < 0 && errno != EAGAIN && errno != EINTR) co_return LIMPET_REASON_BROKER_CLOSED_EARLY;
         sent += static_cast<std::size_t>(std::max<ssize_t>(count, 0));
         if (sent == bytes->size()) co_return LIMPET_REASON_NONE;

@@ -38,6 +38,7 @@ bool is_broker_failure(Reason reason) {
         case LIMPET_REASON_BROKER_CLOSED_EARLY:
         case LIMPET_REASON_BROKER_PROTOCOL:
         case LIMPET_REASON_BROKER_REFUSED:
+        case LIMPET_REASON_BROKER_TLS:
             return true;
         default:
             return false;
@@ -71,6 +72,7 @@ Awaitable<bool> Session::reach_broker() {
         refuse(LIMPET_REASON_CLOSE_RESOURCES, mqtt::Refusal::server_busy);
         co_return false;
     }
+    if (destination_->tls) connection_->give_up(LIMPET_REASON_RELAY_TLS);
     handshake_->deadline = Clock::now() + listener_->connack_timeout;
     for (auto choice = choose_next(); choice; choice = choose_next()) {
         if (!pool().take_place(*choice)) continue;
@@ -97,6 +99,8 @@ Awaitable<Reason> Session::try_broker(const balancer::Choice& choice) {
     const auto now = Clock::now();
     handshake_->attempt_deadline = now + (handshake_->deadline - now) / 2;
     Reason failure = co_await connect_broker(choice.address);
+    if (failure != LIMPET_REASON_NONE) co_return failure;
+    if (destination_->tls) failure = co_await secure_broker(choice);
     if (failure != LIMPET_REASON_NONE) co_return failure;
     if (listener_->protocol == Protocol::mqtt) {
         failure = co_await await_connack();
@@ -125,7 +129,7 @@ Awaitable<Reason> Session::connect_broker(const Endpoint& address) {
     }
     int error = 0;
     socklen_t length = sizeof error;
-    getsockopt(broker_.native_handle(), SOL_SOCKET, SO_ERROR, &error, &length);
+    getsockopt(broker_.socket(), SOL_SOCKET, SO_ERROR, &error, &length);
     if (error != 0) co_return LIMPET_REASON_BROKER_CONNECT_FAILED;
     if (destination_->proxy_header) {
         const Reason failure = co_await send_proxy_header();
@@ -133,14 +137,7 @@ Awaitable<Reason> Session::connect_broker(const Endpoint& address) {
     }
     // Registered anew, without the interest in writing: Asio never takes that back, and every later wait for
     // a read would be woken once for nothing.
-    boost::system::error_code failed;
-    const int descriptor = broker_.release();
-    broker_.assign(descriptor, failed);
-    if (failed) {
-        ::close(descriptor);
-        co_return LIMPET_REASON_CLOSE_RESOURCES;
-    }
-    co_return LIMPET_REASON_NONE;
+    co_return broker_.take(broker_.release()) ? LIMPET_REASON_NONE : LIMPET_REASON_CLOSE_RESOURCES;
 }
 
 Awaitable<Reason> Session::await_connack() {
@@ -213,13 +210,8 @@ Reason Session::start_connect(const Endpoint& address) {
                                                     : LIMPET_REASON_CLOSE_RESOURCES;
         }
         const int result = ::connect(leg->get(), reinterpret_cast<const sockaddr*>(&storage), length);
-        if (result == 0 || errno == EINPROGRESS) {
-            boost::system::error_code failed;
-            broker_.assign(leg->get(), failed);
-            if (failed) return LIMPET_REASON_CLOSE_RESOURCES;
-            static_cast<void>(leg->release());
-            return LIMPET_REASON_NONE;
-        }
+        if (result == 0 || errno == EINPROGRESS)
+            return broker_.take(std::move(*leg)) ? LIMPET_REASON_NONE : LIMPET_REASON_CLOSE_RESOURCES;
         if (errno != EADDRNOTAVAIL) return LIMPET_REASON_BROKER_CONNECT_FAILED;
         leg->reset();
         if (forced_relay_ == LIMPET_REASON_NONE) connection_->port_refused();
@@ -234,24 +226,21 @@ Reason Session::exchange() {
     const std::size_t most = listener_->max_connect_size + most_behind_connect;
     if (fired(waits::client_readable) && !shake.client_ended && shake.from_client.size() < most) {
         const auto room = std::min(environment_.scratch.size(), most - shake.from_client.size());
-        const auto read = read_some(client_.native_handle(), environment_.scratch.first(room));
+        const auto read = client_.read(environment_.scratch.first(room));
         if (read.kind == Read::Kind::broken) return LIMPET_REASON_CLOSE_CLIENT_GONE;
         if (read.kind == Read::Kind::end) shake.client_ended = true;
         const auto fresh = environment_.scratch.first(read.count);
         shake.from_client.insert(shake.from_client.end(), fresh.begin(), fresh.end());
     }
     while (shake.sent < shake.from_client.size()) {
-        const auto count = ::send(broker_.native_handle(), shake.from_client.data() + shake.sent,
-                                  shake.from_client.size() - shake.sent, MSG_NOSIGNAL);
-        if (count < 0 && errno == EINTR) continue;
-        if (count < 0 && (errno == EAGAIN || errno == EWOULDBLOCK)) break;
-        // A broker that refuses may close at once; what it said first is still to be read.
-        if (count < 0) break;
+        const auto count = broker_.write(std::span(shake.from_client).subspan(shake.sent));
+        // Broken: a broker that refuses may close at once; what it said first is still to be read.
+        if (count <= 0) break;
         shake.sent += static_cast<std::size_t>(count);
     }
     const Reason answer = read_answer();
     if (answer != LIMPET_REASON_NONE) return answer;
-    if (!shake.to_client.empty() && !flush(client_.native_handle(), shake.to_client, shake.to_client_taken))
+    if (!shake.to_client.empty() && !flush(client_, shake.to_client, shake.to_client_taken))
         return LIMPET_REASON_CLOSE_CLIENT_GONE;
     return LIMPET_REASON_NONE;
 }
@@ -259,8 +248,13 @@ Reason Session::exchange() {
 Reason Session::read_answer() {
     auto& shake = *handshake_;
     if (!fired(waits::broker_readable) || shake.to_client.size() > largest_answer) return LIMPET_REASON_NONE;
-    const auto read = read_some(broker_.native_handle(), environment_.scratch);
+    const auto read = broker_.read(environment_.scratch);
     if (read.kind == Read::Kind::nothing) return LIMPET_REASON_NONE;
+    if (read.kind != Read::Kind::bytes && !broker_.trouble().empty()) {
+        // With TLS 1.3 a broker judges our certificate when the handshake is over for us (RFC 8446 4.4.2.4).
+        spdlog::debug("a broker ended TLS: {}", broker_.trouble());
+        return LIMPET_REASON_BROKER_TLS;
+    }
     if (read.kind != Read::Kind::bytes) return LIMPET_REASON_BROKER_CLOSED_EARLY;
     const auto fresh = environment_.scratch.first(read.count);
     shake.from_broker.insert(shake.from_broker.end(), fresh.begin(), fresh.end());
@@ -310,8 +304,7 @@ unsigned Session::handshake_interest() const {
 }
 
 void Session::drop_broker(const balancer::Choice& choice, Reason failure) {
-    boost::system::error_code ignored;
-    broker_.close(ignored);
+    broker_.close();
     ++broker_generation_;
     armed_ = static_cast<std::uint8_t>(armed_ & ~waits::of_broker);
     fired_ = static_cast<std::uint8_t>(fired_ & ~waits::of_broker);

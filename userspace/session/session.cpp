@@ -7,6 +7,7 @@
 #include <sys/socket.h>
 
 #include <algorithm>
+#include <stdexcept>
 
 #include "session/bytes.h"
 #include "session/terms.h"
@@ -46,6 +47,11 @@ Reason name_at(const Listener& listener, Reason reason) {
     return header && !listener.proxy_from.empty() ? LIMPET_REASON_CLOSE_PROXY_UNTRUSTED : reason;
 }
 
+/// Why every connection of this listener stays a relay; NONE where it need not.
+Reason relayed_by_nature(const Listener& listener) {
+    return listener.tls ? LIMPET_REASON_RELAY_TLS : LIMPET_REASON_NONE;
+}
+
 /// Limpet's refusal for a CONNECT that is wrong; nothing where the client is no MQTT client.
 std::optional<mqtt::Refusal> refusal_for(Reason reason) {
     switch (reason) {
@@ -71,13 +77,12 @@ Session::Session(Environment& environment, std::shared_ptr<const Listener> liste
       client_(environment.executor),
       broker_(environment.executor),
       timer_(environment.executor),
-      connection_(
-          std::make_unique<handoff::Connection>(environment.dataplane, environment.worker, client.get())),
+      connection_(std::make_unique<handoff::Connection>(environment.dataplane, environment.worker,
+                                                        client.get(), relayed_by_nature(*listener_))),
       handshake_(std::make_unique<Handshake>()),
       descriptors_(no_room ? 1 : 2),
       no_room_(no_room) {
-    client_.assign(client.get());
-    static_cast<void>(client.release());
+    if (!client_.take(std::move(client))) throw std::runtime_error("the event loop takes no more sockets");
     environment_.gate.take(descriptors_);
     environment_.counters.pending.fetch_add(1, std::memory_order_relaxed);
 }
@@ -93,6 +98,7 @@ Awaitable<void> Session::story() {
     Reason over = LIMPET_REASON_NONE;
     if (going_on)
         over = listener_->limits->admit_source(listener_->rates, client_address().address, Clock::now());
+    if (going_on && listener_->tls) going_on = co_await accept_tls();
     if (going_on && listener_->protocol == Protocol::mqtt) going_on = co_await read_connect() && identify();
     if (going_on && listener_->protocol == Protocol::tls_passthrough) going_on = co_await read_client_hello();
     if (going_on) going_on = admit(over) && find_route() && co_await reach_broker();
@@ -130,9 +136,11 @@ std::optional<std::span<const std::uint8_t>> Session::hear_client() {
     auto& bytes = handshake_->from_client;
     const std::size_t most = listener_->max_connect_size + most_behind_connect;
     const auto room = std::min(environment_.scratch.size(), most - bytes.size());
-    const auto read = read_some(client_.native_handle(), environment_.scratch.first(room));
+    const auto read = client_.read(environment_.scratch.first(room));
     if (read.kind == Read::Kind::end || read.kind == Read::Kind::broken) {
-        refuse(LIMPET_REASON_CLOSE_CLIENT_GONE, std::nullopt);
+        const auto trouble = client_.trouble();
+        refuse(trouble.empty() ? LIMPET_REASON_CLOSE_CLIENT_GONE : LIMPET_REASON_TLS_BROKEN, std::nullopt,
+               trouble);
         return std::nullopt;
     }
     const auto fresh = environment_.scratch.first(read.count);
@@ -157,9 +165,10 @@ Awaitable<void> Session::relay() {
     fired_ = waits::readable | waits::writable;
     for (;;) {
         if (!pump_both()) {
+            if (!client_.trouble().empty() || !broker_.trouble().empty()) count(LIMPET_REASON_TLS_BROKEN);
             // One side was reset: so must the other be, it would take FIN for an orderly end.
-            reset_on_close(client_.native_handle());
-            reset_on_close(broker_.native_handle());
+            client_.reset_on_close();
+            broker_.reset_on_close();
             co_return;
         }
         if (to_broker_.passed_on && to_client_.passed_on) co_return;
@@ -188,17 +197,15 @@ Awaitable<void> Session::relay() {
 /// business.
 Awaitable<void> Session::take_leave() {
     count(evicted_);
-    boost::system::error_code ignored;
-    reset_on_close(broker_.native_handle());
-    broker_.close(ignored);
+    broker_.reset_on_close();
+    broker_.close();
     const bool between =
         to_client_.packets && to_client_.packets->between() && to_client_.idle() && !to_client_.ended;
     if (between) {
         const auto words = mqtt::write_disconnect(mqtt::disconnect_use_another_server);
-        const auto sent = ::send(client_.native_handle(), words.data(), words.size(), MSG_NOSIGNAL);
-        refused_in_words_ = sent == static_cast<ssize_t>(words.size());
+        told_why_ = client_.write(words) == static_cast<std::ptrdiff_t>(words.size());
     }
-    if (!refused_in_words_) reset_on_close(client_.native_handle());
+    if (!told_why_) client_.reset_on_close();
     co_await linger();
 }
 
@@ -211,11 +218,8 @@ bool Session::pump_both() {
     const bool up = fired(waits::client_readable | waits::broker_writable);
     const bool down = fired(waits::broker_readable | waits::client_writable);
     // While trying to leave both are looked at, so that "idle" is as true as can be.
-    if ((up || leaving_) &&
-        !pump(client_.native_handle(), broker_.native_handle(), to_broker_, environment_.scratch))
-        return false;
-    return !(down || leaving_) ||
-           pump(broker_.native_handle(), client_.native_handle(), to_client_, environment_.scratch);
+    if ((up || leaving_) && !pump(client_, broker_, to_broker_, environment_.scratch)) return false;
+    return !(down || leaving_) || pump(broker_, client_, to_client_, environment_.scratch);
 }
 
 Session::Departure Session::leave(Clock::time_point& wake_at) {
@@ -229,9 +233,9 @@ Session::Departure Session::leave(Clock::time_point& wake_at) {
     }
     const handoff::FlowFacts facts{client_id_, client_hash_, stick_seconds(lifetime_), idle_timeout_};
     const bool idle = to_broker_.idle() && to_client_.idle();
-    const auto step = connection_->step(client_.native_handle(), broker_.native_handle(), idle, facts);
+    const auto step = connection_->step(client_.socket(), broker_.socket(), idle, facts);
     if (step.kind == handoff::Step::Kind::relay) {
-        const bool ending = half_closed(client_.native_handle()) || half_closed(broker_.native_handle());
+        const bool ending = half_closed(client_.socket()) || half_closed(broker_.socket());
         stay(ending ? LIMPET_REASON_NONE : step.reason);
         return Departure::later;
     }
@@ -245,8 +249,8 @@ Session::Departure Session::leave(Clock::time_point& wake_at) {
     tell("spliced");
     // The data path owns both descriptors now. Asio only forgets them; the connection's count and the pool's
     // memory are given back when the data path reports the flow's end.
-    static_cast<void>(client_.release());
-    static_cast<void>(broker_.release());
+    static_cast<void>(client_.release().release());
+    static_cast<void>(broker_.release().release());
     broker_id_.reset();
     client_hash_ = 0;
     environment_.counters.spliced.fetch_add(1, std::memory_order_relaxed);
@@ -292,17 +296,17 @@ void Session::turn_away(Reason reason, std::span<const std::uint8_t> words, std:
          std::string(reason_name(reason)) + (detail.empty() ? "" : ": ") + std::string(detail));
     environment_.refusals.write(reason, client_address(), listener_->name, detail);
     if (words.empty()) return;
-    const auto sent = ::send(client_.native_handle(), words.data(), words.size(), MSG_NOSIGNAL);
-    refused_in_words_ = sent == static_cast<ssize_t>(words.size());
+    told_why_ = client_.write(words) == static_cast<std::ptrdiff_t>(words.size());
 }
 
 Awaitable<void> Session::linger() {
-    if (!refused_in_words_) co_return;
-    ::shutdown(client_.native_handle(), SHUT_WR);
+    if (!told_why_) co_return;
+    static_cast<void>(client_.end());
     const auto deadline = Clock::now() + linger_time;
     std::size_t discarded = 0;
     while (!stopped_ && discarded < most_lingered && Clock::now() < deadline) {
-        const auto read = read_some(client_.native_handle(), environment_.scratch);
+        // Whatever it still sends: nobody looks at it.
+        const auto read = read_some(client_.socket(), environment_.scratch);
         if (read.kind == Read::Kind::end || read.kind == Read::Kind::broken) co_return;
         discarded += read.count;
         arm(waits::client_readable, deadline);
@@ -332,43 +336,51 @@ void Session::finish() {
     // What left for the kernel is not closed: its end is told by the data path.
     if (client_.is_open() && environment_.trace.watched())
         environment_.trace.note_end(connection_->client(), "closed", {}, Clock::now());
-    boost::system::error_code ignored;
     timer_.cancel();
-    client_.close(ignored);
-    broker_.close(ignored);
+    client_.close();
+    broker_.close();
     connection_.reset();
     handshake_.reset();
     if (broker_id_) pool().end_connection(*broker_id_);
     if (client_hash_ != 0) pool().release(client_hash_, lifetime_, Clock::now());
     environment_.gate.give(descriptors_);
+    if (counted_tls_) environment_.counters.tls.fetch_sub(1, std::memory_order_relaxed);
     auto& now = relayed_ ? environment_.counters.relayed : environment_.counters.pending;
     now.fetch_sub(1, std::memory_order_relaxed);
     unlink();
 }
 
 void Session::arm(unsigned interest, Clock::time_point deadline) {
-    using Wait = Descriptor::wait_type;
-    if (interest & waits::client_readable) arm_one(client_, Wait::wait_read, waits::client_readable);
-    if (interest & waits::client_writable) arm_one(client_, Wait::wait_write, waits::client_writable);
-    if (interest & waits::client_failed) arm_one(client_, Wait::wait_error, waits::client_failed);
-    if (interest & waits::broker_readable) arm_one(broker_, Wait::wait_read, waits::broker_readable);
-    if (interest & waits::broker_writable) arm_one(broker_, Wait::wait_write, waits::broker_writable);
-    if (interest & waits::broker_failed) arm_one(broker_, Wait::wait_error, waits::broker_failed);
+    if (interest & waits::client_readable) arm_one(client_, client_.to_read(), waits::client_readable);
+    if (interest & waits::client_writable) arm_one(client_, client_.to_write(), waits::client_writable);
+    if (interest & waits::client_failed) arm_one(client_, Descriptor::wait_error, waits::client_failed);
+    if (interest & waits::broker_readable) arm_one(broker_, broker_.to_read(), waits::broker_readable);
+    if (interest & waits::broker_writable) arm_one(broker_, broker_.to_write(), waits::broker_writable);
+    if (interest & waits::broker_failed) arm_one(broker_, Descriptor::wait_error, waits::broker_failed);
+    if ((interest & waits::client_readable) && client_.buffered()) wake_for(waits::client_readable);
+    if ((interest & waits::broker_readable) && broker_.buffered()) wake_for(waits::broker_readable);
     arm_timer(deadline);
 }
 
-void Session::arm_one(Descriptor& descriptor, Descriptor::wait_type event, unsigned bit) {
+/// Bytes that a channel holds already make no socket readable: the loop's next turn wakes the story.
+void Session::wake_for(unsigned bit) {
+    fired_ = static_cast<std::uint8_t>(fired_ | bit);
+    asio::post(environment_.executor, [self = shared_from_this()] { self->signal_.raise(); });
+}
+
+void Session::arm_one(Leg& leg, Descriptor::wait_type event, unsigned bit) {
     if (armed_ & bit) return;
     armed_ = static_cast<std::uint8_t>(armed_ | bit);
     const auto generation = (bit & waits::of_broker) ? broker_generation_ : 0;
-    descriptor.async_wait(event,
-                          [self = shared_from_this(), bit, generation](boost::system::error_code code) {
-                              if ((bit & waits::of_broker) && generation != self->broker_generation_) return;
-                              self->armed_ = static_cast<std::uint8_t>(self->armed_ & ~bit);
-                              if (code == asio::error::operation_aborted) return;
-                              self->fired_ = static_cast<std::uint8_t>(self->fired_ | bit);
-                              self->signal_.raise();
-                          });
+    leg.descriptor().async_wait(event,
+                                [self = shared_from_this(), bit, generation](boost::system::error_code code) {
+                                    if ((bit & waits::of_broker) && generation != self->broker_generation_)
+                                        return;
+                                    self->armed_ = static_cast<std::uint8_t>(self->armed_ & ~bit);
+                                    if (code == asio::error::operation_aborted) return;
+                                    self->fired_ = static_cast<std::uint8_t>(self->fired_ | bit);
+                                    self->signal_.raise();
+                                });
 }
 
 void Session::arm_timer(Clock::time_point deadline) {

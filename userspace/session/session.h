@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// One connection's story: accept -> CONNECT -> choose -> connect -> CONNACK -> hand off, or relay for good.
+// One connection's story: accept -> (TLS) -> CONNECT -> choose -> connect -> (TLS) -> CONNACK -> hand off, or
+// relay for good.
 #pragma once
 
 #include <atomic>
@@ -20,6 +21,7 @@
 #include "proxy_protocol/header.h"
 #include "session/asio.h"
 #include "session/gate.h"
+#include "session/leg.h"
 #include "session/listener.h"
 #include "session/refusal_log.h"
 #include "session/relay.h"
@@ -33,6 +35,7 @@ struct Counters {
     std::atomic<std::uint64_t> accepted{0};
     std::atomic<std::uint64_t> spliced{0};  ///< connections that left for the kernel, since the start
     std::atomic<std::uint64_t> relayed{0};  ///< now, for good
+    std::atomic<std::uint64_t> tls{0};      ///< now, with TLS on one leg at least; relayed or pending too
     std::atomic<std::uint64_t> pending{0};  ///< now, before CONNACK or still trying to leave
 };
 
@@ -100,6 +103,7 @@ class Session
 
     // The chapters, in order. False: the story ends here.
     Awaitable<bool> read_proxy_header();
+    Awaitable<bool> accept_tls();
     Awaitable<bool> read_connect();
     Awaitable<bool> read_client_hello();
     [[nodiscard]] bool identify();
@@ -114,6 +118,7 @@ class Session
     // One broker; NONE when it answered CONNECT.
     Awaitable<Reason> try_broker(const balancer::Choice& choice);
     Awaitable<Reason> connect_broker(const Endpoint& address);
+    Awaitable<Reason> secure_broker(const balancer::Choice& choice);
     Awaitable<Reason> await_connack();
     Awaitable<Reason> send_proxy_header();
     [[nodiscard]] balancer::Client client_facts() const;
@@ -138,6 +143,16 @@ class Session
     void give_up_on_brokers(Reason failure);
     void settle(const balancer::Choice& choice);
 
+    // TLS, of either leg.
+    struct Side {
+        unsigned readable;
+        unsigned writable;
+    };
+    Awaitable<bool> hear_first_byte();
+    Awaitable<tls::Failure> shake_hands(tls::Connection& tls, Side side, const Clock::time_point& deadline);
+    void count_tls();
+    void remember_client(const tls::Connection& tls);
+
     // After CONNACK.
     [[nodiscard]] bool pump_both();
     enum class Departure { gone, at_once, later };  ///< the kernel has it; look again: now, or at wake_at
@@ -154,7 +169,8 @@ class Session
 
     // Waiting: arm what may wake the story, then wait for the signal.
     void arm(unsigned interest, Clock::time_point deadline);
-    void arm_one(Descriptor& descriptor, Descriptor::wait_type event, unsigned bit);
+    void arm_one(Leg& leg, Descriptor::wait_type event, unsigned bit);
+    void wake_for(unsigned bit);
     void arm_timer(Clock::time_point deadline);
     /// Whether the wait came true since it was last asked for.
     [[nodiscard]] bool fired(unsigned bit);
@@ -170,8 +186,8 @@ class Session
     Environment& environment_;
     std::shared_ptr<const Listener> listener_;
     const Destination* destination_;  ///< a part of the listener
-    Descriptor client_;
-    Descriptor broker_;
+    Leg client_;
+    Leg broker_;
     Timer timer_;
     Signal signal_;
     std::unique_ptr<handoff::Connection> connection_;
@@ -197,7 +213,8 @@ class Session
     bool leaving_ = false;
     bool relayed_ = false;  ///< counted as such
     bool no_room_ = false;
-    bool refused_in_words_ = false;
+    bool told_why_ = false;  ///< the client was sent words, or an alert, before it is closed
+    bool counted_tls_ = false;
     bool stopped_ = false;
     Reason evicted_ = LIMPET_REASON_NONE;
     bool finished_ = false;

@@ -392,6 +392,7 @@ Counts Workers::counts() const {
         sum.accepted += counters.accepted.load(std::memory_order_relaxed);
         sum.spliced += counters.spliced.load(std::memory_order_relaxed);
         sum.relayed += counters.relayed.load(std::memory_order_relaxed);
+        sum.tls += counters.tls.load(std::memory_order_relaxed);
         sum.pending += counters.pending.load(std::memory_order_relaxed);
     }
     return sum;

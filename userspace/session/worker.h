@@ -32,6 +32,7 @@ struct Counts {
     std::uint64_t accepted = 0;  ///< since the start
     std::uint64_t spliced = 0;   ///< left for the kernel since the start
     std::uint64_t relayed = 0;   ///< now
+    std::uint64_t tls = 0;       ///< now, with TLS on one leg at least; among the others too
     std::uint64_t pending = 0;   ///< now, before CONNACK or still trying to leave
 };
 

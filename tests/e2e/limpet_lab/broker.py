@@ -23,11 +23,12 @@ def _accepts(topology, address):
 class Mosquitto:
     """An independent broker (no bridge): what it stores, only its own clients see."""
 
-    def __init__(self, resources, topology, number, folder):
+    def __init__(self, resources, topology, number, folder, listener_options=""):
         self.number = number
         self.name = f"b{number}"
         self._resources = resources
         self._topology = topology
+        self._listener_options = listener_options
         self._folder = pathlib.Path(folder) / self.name
         self._folder.mkdir(exist_ok=True)
         self.process = None
@@ -36,7 +37,7 @@ class Mosquitto:
         return broker_address(family, self.number)
 
     def start(self):
-        listeners = "".join(f"listener {PORT} {self.address(family)}\n" for family in (4, 6))
+        listeners = "".join(f"listener {PORT} {self.address(family)}\n{self._listener_options}" for family in (4, 6))
         config = self._folder / "mosquitto.conf"
         config.write_text(f"""{listeners}user root
 allow_anonymous true

@@ -31,7 +31,7 @@ class Client:
     """A paho client in a thread of its own; everything it hears waits in a queue."""
 
     def __init__(self, topology, address, client_id, version=mqtt.V311, clean=True, keepalive=60, will=None,
-                 session_seconds=None, port=PORT):
+                 session_seconds=None, port=PORT, tls=None):
         self.client_id = client_id
         self.messages = queue.Queue()
         self.connected = threading.Event()
@@ -49,6 +49,9 @@ class Client:
         self.paho.on_disconnect = lambda *_: self.lost.set()
         self.paho.on_message = lambda _client, _data, message: self.messages.put(message)
         self.paho.on_subscribe = lambda *_: self.subscribed.set()
+        if tls:  # arguments of paho's tls_set
+            self.paho.tls_set(**tls)
+            self.paho.tls_insecure_set(True)
         if will:
             self.paho.will_set(will[0], will[1], qos=1)
         arguments = {}

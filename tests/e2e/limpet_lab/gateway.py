@@ -29,7 +29,8 @@ class Limpet:
     """One daemon; stop, kill and start it as often as a scenario likes."""
 
     def __init__(self, resources, topology, binary, mode, folder, bpffs=None, brokers=None, descriptors=None,
-                 daemon=None, dataplane=None, listener=None, pool=None, health=None, sources=None, admin="", network_only=False):
+                 daemon=None, dataplane=None, listener=None, pool=None, health=None, sources=None, admin="", network_only=False,
+                 extra=""):
         self.binary = str(binary)
         self.mode = mode
         self.folder = pathlib.Path(folder)
@@ -49,6 +50,7 @@ class Limpet:
         self._health = health
         self._sources = sources or {}
         self._admin = admin
+        self.extra = extra  # sections of the configuration, as text
         self._network_only = network_only
 
     def config(self, listener=None, pool=None):
@@ -68,6 +70,7 @@ class Limpet:
             for name, source in self._sources.items():
                 out.append(toml_table("[[pool.broker]]", {"name": name, "address": source}))
         out.append(toml_table("[admin]", {"http": self._admin}))
+        out.append(self.extra)
         return "".join(out)
 
     def start(self):

@@ -68,9 +68,9 @@ class Lab:
             self.resources.on_exit(run, "umount", path)
         return path / "limpet"
 
-    def start_brokers(self, numbers=None):
+    def start_brokers(self, numbers=None, listener_options=""):
         """Real brokers on their addresses (all of them when no number is given)."""
-        started = [Mosquitto(self.resources, self.topology, number, self.folder).start()
+        started = [Mosquitto(self.resources, self.topology, number, self.folder, listener_options).start()
                    for number in numbers or range(1, self.topology.brokers + 1)]
         for broker in started:
             broker.wait_ready()

@@ -261,17 +261,32 @@ INSTANTIATE_TEST_SUITE_P(
 INSTANTIATE_TEST_SUITE_P(
     not_in_this_version, WrongFile,
     ::testing::Values(
-        Wrong{"protocol mqtts",
+        Wrong{"protocol mqtts without certificates",
               good_listener + "protocol = \"mqtts\"\n" + good_pool,
-              {"f.toml:5:12: protocol: \"mqtts\" is not supported by this version: use one of mqtt, tcp, "
-               "tls_passthrough"}},
-        Wrong{"protocol wss",
-              good_listener + "protocol = \"wss\"\n" + good_pool,
-              {"f.toml:5:12: protocol: \"wss\" is not supported by this version: use one of mqtt, tcp, "
-               "tls_passthrough"}},
+              {"f.toml:5:12: protocol: TLS needs a [listener.tls] section with certificate and key"}},
+        Wrong{"TLS without a certificate",
+              good_listener + "protocol = \"mqtts\"\n[listener.tls]\nkey = \"a.key\"\n" + good_pool,
+              {"f.toml:6:1: [listener.tls] has no \"certificate\": add certificate = \"server.pem\""}},
+        Wrong{"client certificates without an authority",
+              good_listener +
+                  "protocol = \"mqtts\"\n[listener.tls]\ncertificate = \"a\"\nverify = "
+                  "\"required\"\n" +
+                  good_pool,
+              {"f.toml:8:10: verify: without client_ca there is nothing to judge certificates by: add "
+               "client_ca "
+               "= \"ca.pem\""}},
+        Wrong{"a key of TLS that nobody knows",
+              good_listener +
+                  "protocol = \"mqtts\"\n[listener.tls]\ncertificate = \"a\"\nverfy = \"none\"\n" + good_pool,
+              {"f.toml:8:1: unknown key \"verfy\": did you mean \"verify\"?"}},
+        Wrong{
+            "protocol wss",
+            good_listener + "protocol = \"wss\"\n" + good_pool,
+            {"f.toml:5:12: protocol: \"wss\" is not supported by this version: use one of mqtt, mqtts, tcp, "
+             "tls_passthrough"}},
         Wrong{"a protocol that nobody knows",
               good_listener + "protocol = \"coap\"\n" + good_pool,
-              {"f.toml:5:12: protocol: \"coap\" is unknown: it must be one of mqtt, tcp, "
+              {"f.toml:5:12: protocol: \"coap\" is unknown: it must be one of mqtt, mqtts, tcp, "
                "tls_passthrough"}},
         Wrong{"a route that leads everybody away",
               good_listener + "[[listener.route]]\npool = \"main\"\n" + good_pool,
@@ -340,6 +355,10 @@ INSTANTIATE_TEST_SUITE_P(
               {"f.toml:6:1: [listener.identity] of listener \"mqtt\" has no effect: its protocol has no "
                "CONNECT; "
                "leave it out"}},
+        Wrong{"tls of a pool is a switch or a section",
+              good_listener + "[[pool]]\nname = \"main\"\ntls = \"yes\"\n"
+                              "[[pool.broker]]\nname = \"b\"\naddress = \"10.0.0.9:1\"\n",
+              {"f.toml:7:7: \"tls\" must be one section, written [pool.tls], not a string"}},
         Wrong{"active health checks",
               good_listener + "[[pool]]\nname = \"main\"\n[pool.health]\nprobe = \"icmp\"\n"
                               "interval = \"5s\"\n"
@@ -749,6 +768,33 @@ TEST(Config, names_and_addresses_share_the_names_of_a_pool) {
               "f.toml:10:10: weight: SRV records have weights of their own: leave it out");
     EXPECT_EQ(loaded.problems[1].line(),
               "f.toml:12:8: broker \"a\" of pool \"main\" is there twice: the first one is in line 8");
+}
+
+TEST(Config, tls_sections_are_read_with_the_places_of_their_files) {
+    const auto loaded = load_text(good_listener +
+                                      "protocol = \"mqtts\"\n[listener.tls]\ncertificate = \"a.pem\"\n"
+                                      "key = \"a.key\"\nclient_ca = \"ca.pem\"\nminimum_version = \"1.3\"\n"
+                                      "ticket_lifetime = \"1h\"\nalpn = []\n[[listener.tls.certificates]]\n"
+                                      "certificate = \"b.pem\"\n[[pool]]\nname = \"main\"\nkey = \"sni\"\n"
+                                      "[pool.tls]\nca = \"brokers.pem\"\nserver_name = \"b.org\"\n"
+                                      "[[pool.broker]]\nname = \"b\"\naddress = \"10.0.0.9:1\"\n",
+                                  "f.toml");
+    ASSERT_TRUE(loaded.ok()) << loaded.problems[0].line();
+    ASSERT_EQ(loaded.warnings.size(), 1U);
+    EXPECT_TRUE(loaded.warnings[0].line().starts_with("f.toml:9:13: client_ca without verify"));
+    const auto& tls = loaded.config.listeners[0].tls;
+    ASSERT_THAT(tls.certificates, SizeIs(2));
+    EXPECT_EQ(tls.certificates[0].key.text, "a.key");
+    EXPECT_EQ(tls.certificates[0].key.position.line, 8U);
+    EXPECT_EQ(tls.certificates[1].certificate.text, "b.pem");
+    EXPECT_EQ(tls.verify, Verify::optional);
+    EXPECT_EQ(tls.policy.minimum_version, TlsVersion::tls13);
+    EXPECT_EQ(tls.ticket_lifetime, std::chrono::hours{1});
+    EXPECT_TRUE(tls.alpn_said && tls.alpn.empty());
+    const auto& pool = loaded.config.pools[0];
+    EXPECT_EQ(pool.key, Key::sni);
+    EXPECT_TRUE(pool.tls.present && pool.tls.verify);
+    EXPECT_EQ(pool.tls.server_name.text, "b.org");
 }
 
 TEST(Config, a_pool_is_transparent_when_it_says_so) {
