@@ -85,7 +85,12 @@ void acknowledge_now(int socket) {
 Freeze::Freeze(int socket) : socket_(socket), frozen_(set(socket, TCP_REPAIR, TCP_REPAIR_ON)) {}
 
 Freeze::~Freeze() {
-    if (frozen_) set(socket_, TCP_REPAIR, TCP_REPAIR_OFF_NO_WP);
+    if (!frozen_) return;
+    set(socket_, TCP_REPAIR, TCP_REPAIR_OFF_NO_WP);
+    // Leaving repair mode takes SO_REUSEADDR away (tcp_set_repair). What lingers without it keeps its port
+    // from everybody: from the next daemon's listener, and from the next connection to a broker.
+    const int on = 1;
+    setsockopt(socket_, SOL_SOCKET, SO_REUSEADDR, &on, sizeof on);
 }
 
 std::optional<LegPosition> Freeze::position() const {

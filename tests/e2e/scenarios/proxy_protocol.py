@@ -96,5 +96,6 @@ def a_strangers_header_is_refused_by_name(lab):
     lab.gateway.wait_reason("close_proxy_untrusted")
     if any(broker.saw_client("liar") for broker in lab.brokers):
         raise LabError("a stranger's word reached a broker")
+    liar.close()
     clients.ping(lab.raw_session("honest"))
     checks.all_spliced(lab, 1)

@@ -116,8 +116,8 @@ def _goes_on(lab, end):
     end(lab.gateway)
     if len(_policy(lab)) != 4:
         raise LabError(f"without a daemon the rules are {_policy(lab)}")
-    said = [talker._sent for talker in talkers]
-    wait_until(lambda: all(talker._sent > before + 30 for talker, before in zip(talkers, said)), 5,
+    said = [talker.sent for talker in talkers]
+    wait_until(lambda: all(talker.sent > before + 30 for talker, before in zip(talkers, said)), 5,
                "thirty messages each are said without a daemon")
     if lost := [talker.client.client_id for talker in talkers if not talker.client.alive]:
         raise LabError(f"without a daemon these were lost: {lost}")
