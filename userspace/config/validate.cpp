@@ -122,7 +122,7 @@ class Validator {
             if (!route.sni.empty() && !hears_names)
                 report(route.position,
                        "listener " + quote(listener.name) +
-                           " hears no names: sni is for the protocol tls_passthrough, and for "
+                           " hears no names: sni is for the protocols mqtts and tls_passthrough, and for "
                            "listeners behind a proxy that tells it (proxy_from)");
         // A connection's pool is found again by its broker's address, after a restart too.
         const auto names = pools_of(listener);
@@ -207,6 +207,11 @@ class Validator {
                                           duration_text(pool.stick_minimum) + ", " +
                                           duration_text(pool.stick_maximum) + "): change one of them");
             check_brokers(pool);
+            if (pool.tls.present && pool.health.probe != Probe::tcp && pool.health.port == 0)
+                report(
+                    best(pool.tls.position, pool.position),
+                    "the health checks of a pool with tls are probe = \"tcp\": the others speak no TLS; or "
+                    "name a port without it ([pool.health] port)");
             if (pool.transparent) {
                 check_families(pool);
                 check_no_proxies(pool);

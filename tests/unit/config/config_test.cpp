@@ -293,12 +293,12 @@ INSTANTIATE_TEST_SUITE_P(
               {"f.toml:5:1: [[listener.route]] says neither \"sni\" nor \"source\": name the clients that it "
                "is "
                "for; the listener's own pool is for all others"}},
-        Wrong{
-            "a route by name where no names are heard, to a pool that is not there",
-            good_listener + "[[listener.route]]\nsni = \"a.example.org\"\npool = \"mian\"\n" + good_pool,
-            {"f.toml:5:1: listener \"mqtt\" hears no names: sni is for the protocol tls_passthrough, and for "
-             "listeners behind a proxy that tells it (proxy_from)",
-             "f.toml:7:8: pool: \"mian\" is unknown: did you mean \"main\"? It must be one of main"}},
+        Wrong{"a route by name where no names are heard, to a pool that is not there",
+              good_listener + "[[listener.route]]\nsni = \"a.example.org\"\npool = \"mian\"\n" + good_pool,
+              {"f.toml:5:1: listener \"mqtt\" hears no names: sni is for the protocols mqtts and "
+               "tls_passthrough, and for "
+               "listeners behind a proxy that tells it (proxy_from)",
+               "f.toml:7:8: pool: \"mian\" is unknown: did you mean \"main\"? It must be one of main"}},
         Wrong{"names that nobody asks for",
               good_listener +
                   "protocol = \"tls_passthrough\"\n[[listener.route]]\nsni = \"*\"\npool = \"main\"\n" +
@@ -355,6 +355,12 @@ INSTANTIATE_TEST_SUITE_P(
               {"f.toml:6:1: [listener.identity] of listener \"mqtt\" has no effect: its protocol has no "
                "CONNECT; "
                "leave it out"}},
+        Wrong{
+            "a probe that speaks no TLS to a pool that does",
+            good_listener + "[[pool]]\nname = \"main\"\ntls = true\n[pool.health]\nprobe = \"mqtt\"\n"
+                            "[[pool.broker]]\nname = \"b\"\naddress = \"10.0.0.9:1\"\n",
+            {"f.toml:7:7: the health checks of a pool with tls are probe = \"tcp\": the others speak no TLS; "
+             "or name a port without it ([pool.health] port)"}},
         Wrong{"tls of a pool is a switch or a section",
               good_listener + "[[pool]]\nname = \"main\"\ntls = \"yes\"\n"
                               "[[pool.broker]]\nname = \"b\"\naddress = \"10.0.0.9:1\"\n",
