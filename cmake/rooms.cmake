@@ -12,7 +12,9 @@ target_compile_options(limpet_options INTERFACE
   # g++ 12 sees overlaps in its own string headers that are not there (GCC bug 105329)
   $<$<AND:$<COMPILE_LANGUAGE:CXX>,$<CXX_COMPILER_ID:GNU>>:-Wno-restrict>
   # in a unity build a file's own types look like a header's
-  $<$<AND:$<BOOL:${LIMPET_UNITY}>,$<COMPILE_LANGUAGE:CXX>,$<CXX_COMPILER_ID:GNU>>:-Wno-subobject-linkage>)
+  $<$<AND:$<BOOL:${LIMPET_UNITY}>,$<COMPILE_LANGUAGE:CXX>,$<CXX_COMPILER_ID:GNU>>:-Wno-subobject-linkage>
+  # and what one file names, another one's locals seem to shadow
+  $<$<AND:$<BOOL:${LIMPET_UNITY}>,$<COMPILE_LANGUAGE:CXX>,$<CXX_COMPILER_ID:Clang>>:-Wno-shadow>)
 target_compile_definitions(limpet_options INTERFACE LIMPET_VERSION="${PROJECT_VERSION}"
                                                     $<$<COMPILE_LANGUAGE:CXX>:BOOST_ASIO_SEPARATE_COMPILATION>
                                                     $<$<COMPILE_LANGUAGE:CXX>:BOOST_ASIO_NO_DEPRECATED>

@@ -83,7 +83,7 @@ Json busiest(const Look& before, const Look& now, double seconds) {
                                           {"from_client_per_second", up},
                                           {"from_broker_per_second", down}});
     }
-    std::ranges::stable_sort(rows, std::greater{}, &std::pair<double, Json>::first);
+    std::ranges::sort(rows, std::greater{}, &std::pair<double, Json>::first);
     Json list = Json::array();
     for (auto& [sum, row] : rows)
         if (list.size() < most_busy) list.push_back(std::move(row));
@@ -133,7 +133,7 @@ std::string reasons_part(const Json& changes) {
     if (!reasons.is_object() || reasons.empty()) return {};
     std::vector<std::pair<double, std::string>> rows;
     for (const auto& [name, value] : reasons.items()) rows.emplace_back(value.get<double>(), name);
-    std::ranges::stable_sort(rows, std::greater{}, &std::pair<double, std::string>::first);
+    std::ranges::sort(rows, std::greater{}, &std::pair<double, std::string>::first);
     Table table({{"REASON"}, {"PER SECOND", Align::right}});
     for (const auto& [value, name] : rows) table.add({visible(name), one_digit(value)});
     return "\n" + table.text();

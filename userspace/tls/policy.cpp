@@ -29,9 +29,14 @@ Result<void> check_ciphersuites(const std::string& ciphersuites) {
     return refuse("cipher suite of TLS 1.3", ciphersuites, default_ciphersuites);
 }
 
+/// A copy, because OpenSSL's macro casts the const of a constant text away.
+bool set_groups(SSL_CTX* context, std::string groups) {
+    return SSL_CTX_set1_groups_list(context, groups.data()) == 1;
+}
+
 Result<void> check_groups(const std::string& groups) {
     const auto context = any_context();
-    if (SSL_CTX_set1_groups_list(context.get(), groups.c_str()) == 1) return {};
+    if (set_groups(context.get(), groups)) return {};
     return refuse("group", groups, default_groups);
 }
 
@@ -56,7 +61,7 @@ Result<ContextPointer> make_context(const SSL_METHOD* method, const Policy& poli
     };
     if (SSL_CTX_set_cipher_list(raw, or_default(policy.ciphers, default_ciphers).c_str()) != 1 ||
         SSL_CTX_set_ciphersuites(raw, or_default(policy.ciphersuites, default_ciphersuites).c_str()) != 1 ||
-        SSL_CTX_set1_groups_list(raw, or_default(policy.groups, default_groups).c_str()) != 1)
+        !set_groups(raw, or_default(policy.groups, default_groups)))
         return fail("OpenSSL does not take the ciphers or groups: " + take_problem());
     SSL_CTX_set_dh_auto(raw, 1);
     return context;

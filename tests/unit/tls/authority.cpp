@@ -17,7 +17,8 @@ namespace {
 
 KeyPointer make_key(const char* kind) {
     if (std::strcmp(kind, "RSA") == 0) return KeyPointer(EVP_RSA_gen(2048));
-    return KeyPointer(EVP_EC_gen("P-256"));
+    std::string curve = "P-256";  // OpenSSL's macro casts the const of a constant text away
+    return KeyPointer(EVP_EC_gen(curve.data()));
 }
 
 void add_extension(X509* certificate, X509* issuer, int kind, const std::string& value) {
