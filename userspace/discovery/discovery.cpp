@@ -231,6 +231,7 @@ void Discovery::run() {
     for (;;) {
         {
             std::unique_lock lock(mutex_);
+            if (stop_) return;  // told before this thread came to wait
             auto next = Clock::now() + longest_lifetime;
             for (const auto& [name, entry] : entries_) next = std::min(next, entry.due);
             if (next > Clock::now()) wake_.wait_until(lock, next);
