@@ -121,11 +121,11 @@ def parse():
     parser.add_argument("--cores", type=int, default=2, help="of a guest")
     parser.add_argument("--at-once", type=int, default=2, help="guests side by side")
     parser.add_argument("--budget", type=pathlib.Path, default=kernel_verifier.BUDGET, help="verified instructions")
-    parser.add_argument("--timeout", type=float, help="seconds for one kernel (default: 600; with --all 10800)")
+    parser.add_argument("--timeout", type=float, help="seconds for one kernel (default: 1200; with --all 10800)")
     parser.add_argument("-v", "--verbose", action="store_true", help="print the guests' consoles")
     arguments = parser.parse_args()
     arguments.build, arguments.budget = arguments.build.resolve(), arguments.budget.resolve()
-    arguments.timeout = arguments.timeout or (10800 if arguments.all else 600)
+    arguments.timeout = arguments.timeout or (10800 if arguments.all else 1200)
     return arguments
 
 
