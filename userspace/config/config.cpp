@@ -89,6 +89,8 @@ void refuse_foreign(Section& section, std::span<const std::string_view> keys, st
 Health read_health(Section& section) {
     constexpr std::array<std::pair<std::string_view, Probe>, 3> probes{
         {{"tcp", Probe::tcp}, {"mqtt", Probe::mqtt}, {"http", Probe::http}}};
+    constexpr std::array<std::pair<std::string_view, ProxyCommand>, 2> commands{
+        {{"local", ProxyCommand::local}, {"proxy", ProxyCommand::proxy}}};
     constexpr std::array<std::pair<std::string_view, bool>, 2> states{{{"up", true}, {"down", false}}};
     constexpr std::array<std::pair<std::string_view, MqttVersion>, 3> versions{
         {{"3.1", MqttVersion::v31}, {"3.1.1", MqttVersion::v311}, {"5", MqttVersion::v5}}};
@@ -104,6 +106,7 @@ Health read_health(Section& section) {
     section.number("fall", health.fall, bounds::probe_streak);
     section.choice("initial", health.initially_up, Names<bool>(states));
     section.number("port", health.port, bounds::probe_port);
+    section.choice("proxy_command", health.proxy_command, Names<ProxyCommand>(commands));
     section.duration("slow_start", health.slow_start, bounds::slow_start);
     section.number("end_rate", health.end_rate, bounds::end_rate);
     section.choice("mqtt_version", health.mqtt_version, Names<MqttVersion>(versions));

@@ -164,6 +164,7 @@ struct Broker {
 };
 
 enum class Probe { tcp, mqtt, http };
+enum class ProxyCommand { local, proxy };
 enum class MqttVersion { v31, v311, v5 };
 
 struct Health {
@@ -176,7 +177,8 @@ struct Health {
     unsigned rise = 2;
     unsigned fall = 3;
     bool initially_up = true;
-    std::uint16_t port = 0;  ///< 0: the broker's own
+    std::uint16_t port = 0;                            ///< 0: the broker's own
+    ProxyCommand proxy_command = ProxyCommand::local;  ///< of probes, where the pool has proxy_protocol
     std::chrono::milliseconds slow_start{30000};
     std::uint32_t end_rate = 2500;  ///< connections a second that a dead broker's clients lose; 0: at once
     MqttVersion mqtt_version = MqttVersion::v311;

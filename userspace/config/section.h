@@ -79,10 +79,10 @@ inline constexpr std::array<std::string_view, 16> pool_keys{"tls",
                                                             "brokers_from",
                                                             "broker",
                                                             "max_connections"};
-inline constexpr std::array<std::string_view, 17> health_keys{
+inline constexpr std::array<std::string_view, 18> health_keys{
     "probe",    "interval", "fast_interval", "timeout",  "rise",         "fall",
     "initial",  "port",     "slow_start",    "end_rate", "mqtt_version", "client_id",
-    "username", "password", "path",          "host",     "status"};
+    "username", "password", "path",          "host",     "status",       "proxy_command"};
 inline constexpr std::array<std::string_view, 4> broker_keys{"name", "address", "weight", "max_connections"};
 inline constexpr std::array<std::string_view, 1> brokers_file_keys{"broker"};
 inline constexpr std::array<std::string_view, 11> rule_keys{

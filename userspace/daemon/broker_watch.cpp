@@ -18,8 +18,8 @@ constexpr std::chrono::seconds look_again{3};
 
 }  // namespace
 
-BrokerWatch::BrokerWatch(dataplane::Dataplane& dataplane, Pools& pools)
-    : dataplane_(dataplane), pools_(pools) {
+BrokerWatch::BrokerWatch(dataplane::Dataplane& dataplane, Pools& pools, Moves& moves)
+    : dataplane_(dataplane), pools_(pools), moves_(moves) {
     monitor_ =
         std::make_unique<health::Monitor>(dataplane, [this](const health::Report& report) { heard(report); });
 }
@@ -95,11 +95,10 @@ void BrokerWatch::heard(const health::Report& report) {
     log_change(report, known);
     const auto terms = terms_.find(report.pool);
     known.dead = !report.up && terms != terms_.end() && is_believed(report, probe_terms(terms->second));
-    if (known.dead) {
+    if (known.dead)
         end_connections(known);
-    } else if (known.order != 0) {
-        dataplane_.cancel_ending(std::exchange(known.order, 0));
-    }
+    else
+        spare_connections(known);
 }
 
 /// A probe that may be set up wrongly must have had a good answer once; a mere connect to the clients' own
@@ -135,6 +134,14 @@ void BrokerWatch::end_connections(Known& known) {
     known.ordered = Clock::now();
     known.order = dataplane_.end_flows(
         {.broker = known.address, .reason = LIMPET_REASON_END_BROKER_DOWN, .per_second = known.end_rate});
+    moves_.end_relayed(known.pool, known.id, LIMPET_REASON_END_BROKER_DOWN, known.end_rate);
+}
+
+/// It lives: who was not ended yet stays.
+void BrokerWatch::spare_connections(Known& known) {
+    if (known.order == 0) return;
+    dataplane_.cancel_ending(std::exchange(known.order, 0));
+    moves_.cancel_relayed(known.pool, known.id);
 }
 
 }  // namespace limpet::daemon

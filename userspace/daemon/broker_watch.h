@@ -12,6 +12,7 @@
 #include <vector>
 
 #include "config/config.h"
+#include "daemon/moves.h"
 #include "daemon/pools.h"
 #include "dataplane/dataplane.h"
 #include "health/monitor.h"
@@ -20,8 +21,8 @@ namespace limpet::daemon {
 
 class BrokerWatch {
   public:
-    /// Both must outlive this, and no client may be served any more when it goes.
-    BrokerWatch(dataplane::Dataplane& dataplane, Pools& pools);
+    /// All must outlive this, and no client may be served any more when it goes.
+    BrokerWatch(dataplane::Dataplane& dataplane, Pools& pools, Moves& moves);
     ~BrokerWatch();
     BrokerWatch(const BrokerWatch&) = delete;
     BrokerWatch& operator=(const BrokerWatch&) = delete;
@@ -50,11 +51,13 @@ class BrokerWatch {
     void heard(const health::Report& report);
     void log_change(const health::Report& report, const Known& known) const;
     void end_connections(Known& known);
+    void spare_connections(Known& known);
     [[nodiscard]] static bool is_believed(const health::Report& report, const health::ProbeTerms& probe);
     [[nodiscard]] bool has_survivor(const balancer::Pool& pool) const;
 
     dataplane::Dataplane& dataplane_;
     Pools& pools_;
+    Moves& moves_;
     mutable std::mutex mutex_;  // guards all that follows
     std::map<std::string, config::Pool> terms_;
     std::map<Name, Known> brokers_;

@@ -53,6 +53,9 @@ std::string text_of(config::Probe value) {
     pool.health.probe = value;
     return std::string(health::kind_name(probe_terms(pool).kind));
 }
+std::string text_of(config::ProxyCommand value) {
+    return value == config::ProxyCommand::local ? "local" : "proxy";
+}
 std::string text_of(config::MqttVersion value) {
     switch (value) {
         case config::MqttVersion::v31:
@@ -160,6 +163,7 @@ void compare_health(const config::Health& old, const config::Health& fresh, Line
     values.compare("fall", std::uint64_t{old.fall}, std::uint64_t{fresh.fall});
     values.compare("initial", initial(old), initial(fresh));
     values.compare("port", std::uint64_t{old.port}, std::uint64_t{fresh.port});
+    values.compare("proxy_command", old.proxy_command, fresh.proxy_command);
     values.compare("slow_start", old.slow_start, fresh.slow_start);
     values.compare("end_rate", std::uint64_t{old.end_rate}, std::uint64_t{fresh.end_rate});
     values.compare("mqtt_version", old.mqtt_version, fresh.mqtt_version);

@@ -15,32 +15,6 @@ std::uint64_t connections_of(const balancer::Pool& pool, balancer::BrokerId brok
     return 0;
 }
 
-RelayedEnding::RelayedEnding(session::Workers& workers, PoolPointer pool, balancer::BrokerId broker,
-                             Reason reason)
-    : workers_(workers), eviction_(std::make_shared<session::Eviction>()) {
-    eviction_->pool = std::move(pool);
-    eviction_->broker = broker;
-    eviction_->reason = reason;
-}
-
-std::uint64_t RelayedEnding::step(std::uint64_t due) {
-    if (eviction_->looking != 0) return 0;
-    const auto ended = eviction_->ended - told_;
-    told_ += ended;
-    if (over() && looked_) return ended;
-    constexpr std::uint64_t at_once = 1'000'000;
-    const auto allowed = static_cast<std::int64_t>(std::min(due > ended ? due - ended : 0, at_once));
-    if (allowed == 0 && looked_) return ended;
-    eviction_->allowed = allowed;
-    looked_ = true;
-    workers_.evict(eviction_);
-    return ended;
-}
-
-bool RelayedEnding::over() const {
-    return looked_ && eviction_->looking == 0 && eviction_->left == 0 && eviction_->ended == told_;
-}
-
 Drain::Drain(MoveOrder order, dataplane::Dataplane& dataplane, session::Workers& workers, Pools& pools)
     : Move(std::move(order)), dataplane_(dataplane), workers_(workers), pools_(pools) {}
 

@@ -2,27 +2,9 @@
 #pragma once
 
 #include "daemon/moves.h"
+#include "daemon/relayed_ending.h"
 
 namespace limpet::daemon {
-
-/// Ends the relayed connections of a broker at a pace.
-class RelayedEnding {
-  public:
-    RelayedEnding(session::Workers& workers, PoolPointer pool, balancer::BrokerId broker, Reason reason);
-    /// Gives leave for `due` more; returns how many were ended since the last call.
-    std::uint64_t step(std::uint64_t due);
-    /// Every worker has looked and seen nobody who is left.
-    [[nodiscard]] bool over() const;
-    void stop() { eviction_->allowed = 0; }
-
-    session::Eviction& eviction() { return *eviction_; }
-
-  private:
-    session::Workers& workers_;
-    std::shared_ptr<session::Eviction> eviction_;
-    std::uint64_t told_ = 0;
-    bool looked_ = false;
-};
 
 /// Empties a broker: first what is spliced, then what is relayed, in one pace; and again as long as
 /// connections come to be that had chosen the broker before.

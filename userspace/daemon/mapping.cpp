@@ -225,7 +225,10 @@ health::ProbeTerms probe_terms(const config::Pool& pool) {
     terms.kind = probe_kind_of(from.probe);
     terms.timeout = from.timeout;
     terms.port = from.port;
-    terms.proxy_header = pool.proxy_protocol;
+    if (pool.proxy_protocol)
+        terms.proxy_header = from.proxy_command == config::ProxyCommand::local
+                                 ? proxy_protocol::Command::local
+                                 : proxy_protocol::Command::proxy;
     terms.mqtt.version = mqtt_version_of(from.mqtt_version);
     terms.mqtt.client_id = from.client_id;
     if (!from.username.empty()) terms.mqtt.username = from.username;

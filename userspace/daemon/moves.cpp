@@ -13,7 +13,6 @@ namespace {
 
 constexpr std::size_t remembered_moves = 50;
 constexpr std::chrono::milliseconds step_interval{20};
-constexpr std::chrono::duration<double> saved_up{1};
 
 }  // namespace
 
@@ -31,18 +30,6 @@ std::string_view move_state_name(MoveState state) {
             break;
     }
     return "cancelled";
-}
-
-std::uint64_t Pacer::due(Clock::time_point now) {
-    if (per_second_ <= 0) return ~0ULL;
-    allowance_ += per_second_ * std::chrono::duration<double>(now - last_).count();
-    allowance_ = std::min(allowance_, std::max(1.0, per_second_ * saved_up.count()));
-    last_ = now;
-    return static_cast<std::uint64_t>(allowance_);
-}
-
-void Pacer::spend(std::uint64_t count) {
-    if (per_second_ > 0) allowance_ -= static_cast<double>(count);
 }
 
 double Move::pace(Clock::time_point now) const {
@@ -70,6 +57,8 @@ void Moves::stop() {
     thread_.join();
     for (auto& entry : entries_)
         if (entry.state == MoveState::running) entry.move->stop();
+    for (auto& relayed : relayed_) relayed.ending.stop();
+    relayed_.clear();
 }
 
 MoveView Moves::begin(MoveOrder order) {
@@ -108,6 +97,34 @@ std::size_t Moves::cancel_locked(MoveKind kind, const PoolPointer& pool, const s
     return count;
 }
 
+void Moves::end_relayed(const PoolPointer& pool, balancer::BrokerId broker, Reason reason,
+                        double per_second) {
+    const std::lock_guard lock(mutex_);
+    for (const auto& relayed : relayed_)
+        if (relayed.pool == pool && relayed.broker == broker) return;
+    relayed_.push_back(
+        {pool, broker, RelayedEnding(workers_, pool, broker, reason), Pacer(per_second, Move::Clock::now())});
+    wake_.notify_all();
+}
+
+void Moves::cancel_relayed(const PoolPointer& pool, balancer::BrokerId broker) {
+    const std::lock_guard lock(mutex_);
+    std::erase_if(relayed_, [&](Relayed& relayed) {
+        if (relayed.pool != pool || relayed.broker != broker) return false;
+        relayed.ending.stop();
+        return true;
+    });
+}
+
+/// True: there is more to do.
+bool Moves::step_relayed(Move::Clock::time_point now) {
+    std::erase_if(relayed_, [&](Relayed& relayed) {
+        relayed.pacer.spend(relayed.ending.step(relayed.pacer.due(now)));
+        return relayed.ending.over();
+    });
+    return !relayed_.empty();
+}
+
 std::vector<MoveView> Moves::views() const {
     const std::lock_guard lock(mutex_);
     std::vector<MoveView> views;
@@ -143,7 +160,7 @@ void Moves::run() {
     std::unique_lock lock(mutex_);
     while (!stop_) {
         const auto now = Move::Clock::now();
-        bool busy = false;
+        bool busy = step_relayed(now);
         for (auto& entry : entries_) {
             if (entry.state != MoveState::running) continue;
             if (entry.move->step(now))

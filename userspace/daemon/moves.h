@@ -7,6 +7,7 @@
 #include <condition_variable>
 #include <cstdint>
 #include <deque>
+#include <list>
 #include <memory>
 #include <mutex>
 #include <optional>
@@ -15,6 +16,7 @@
 #include <vector>
 
 #include "daemon/pools.h"
+#include "daemon/relayed_ending.h"
 #include "dataplane/dataplane.h"
 #include "session/worker.h"
 
@@ -65,22 +67,6 @@ struct MoveView {
 /// Connections a second where neither a pace nor a deadline was said.
 inline constexpr double default_pace = 100;
 
-/// A bucket that is filled at a pace: how many may be ended by now.
-class Pacer {
-  public:
-    using Clock = std::chrono::steady_clock;
-    /// `per_second` 0: no limit.
-    Pacer(double per_second, Clock::time_point now) : per_second_(per_second), last_(now) {}
-    /// No more than a second's worth is saved up while nothing is ended.
-    [[nodiscard]] std::uint64_t due(Clock::time_point now);
-    void spend(std::uint64_t count);
-
-  private:
-    double per_second_;
-    double allowance_ = 0;
-    Clock::time_point last_;
-};
-
 /// One of them; used on the thread of Moves, which locks.
 class Move {
   public:
@@ -118,6 +104,10 @@ class Moves {
     MoveView begin(MoveOrder order);
     /// How many were running and are cancelled now.
     std::size_t cancel(MoveKind kind, const PoolPointer& pool, const std::string& broker);
+    /// Ends what is relayed to a broker without an order of an operator's, and so without a place among
+    /// views(). `per_second` 0: at once. One that is under way for this broker goes on.
+    void end_relayed(const PoolPointer& pool, balancer::BrokerId broker, Reason reason, double per_second);
+    void cancel_relayed(const PoolPointer& pool, balancer::BrokerId broker);
     /// Those that run and the last that did, the oldest first.
     [[nodiscard]] std::vector<MoveView> views() const;
 
@@ -133,7 +123,15 @@ class Moves {
         double per_second = 0;
     };
 
+    struct Relayed {
+        PoolPointer pool;
+        balancer::BrokerId broker = 0;
+        RelayedEnding ending;
+        Pacer pacer;
+    };
+
     void run();
+    [[nodiscard]] bool step_relayed(Move::Clock::time_point now);
     void finish(Entry& entry, MoveState state) const;
     [[nodiscard]] std::size_t cancel_locked(MoveKind kind, const PoolPointer& pool,
                                             const std::string& broker);
@@ -145,6 +143,7 @@ class Moves {
     mutable std::mutex mutex_;
     std::condition_variable wake_;
     std::deque<Entry> entries_;
+    std::list<Relayed> relayed_;
     std::uint64_t next_ = 1;
     bool stop_ = false;
     std::thread thread_;

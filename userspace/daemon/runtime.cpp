@@ -51,10 +51,11 @@ Runtime::~Runtime() {
     ready_ = false;
     discovery_.reset();  // its thread changes pools
     offers_.reset();
-    moves_.reset();
+    if (moves_) moves_->stop();  // its thread gives orders to workers
     keeper_.reset();
     workers_.reset();
     watch_.reset();
+    moves_.reset();
     dataplane_.reset();  // its thread reports flow ends to the pools
 }
 
@@ -91,7 +92,8 @@ Result<void> Runtime::start() {
     offers_ = std::make_unique<Offers>(*dataplane_, *workers_);
     offers_->follow(config_);
     offers_->ask_first();
-    watch_ = std::make_unique<BrokerWatch>(*dataplane_, *pools_);
+    moves_ = std::make_unique<Moves>(*dataplane_, *workers_, *pools_);
+    watch_ = std::make_unique<BrokerWatch>(*dataplane_, *pools_, *moves_);
     watch_->follow(config_.pools);
     if (auto opened = open_listeners(config_.listeners, config_.pools, prepare_pools(config_), tls_);
         !opened) {
@@ -102,7 +104,6 @@ Result<void> Runtime::start() {
     }
     for (const auto& listener : config_.listeners) log_listener(listener);
     offers_->start();
-    moves_ = std::make_unique<Moves>(*dataplane_, *workers_, *pools_);
     if (!flush_)
         keeper_ = std::make_unique<StickKeeper>(*pools_, config_.daemon.state(), dataplane_->hash_seed());
     ready_ = true;

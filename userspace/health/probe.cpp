@@ -9,7 +9,6 @@
 #include <boost/beast/http.hpp>
 
 #include "handoff/probe_leg.h"
-#include "proxy_protocol/header.h"
 
 namespace limpet::health {
 namespace {
@@ -32,10 +31,15 @@ std::string words(const std::string& doing, const Code& failed) {
     return doing + ": " + failed.message();
 }
 
-asio::awaitable<std::string> greet(Stream& stream, const ProbeTerms& terms) {
+asio::awaitable<std::string> greet(Stream& stream, const ProbeTerms& terms, Endpoint broker) {
     if (!terms.proxy_header || terms.port != 0 || terms.kind == Kind::http) co_return "";
     proxy_protocol::Header header;
-    header.command = proxy_protocol::Command::local;
+    header.command = *terms.proxy_header;
+    if (header.command == proxy_protocol::Command::proxy) {
+        const auto ours = local_endpoint(stream.socket().native_handle());
+        if (!ours) co_return ours.error().line();
+        header.addresses = proxy_protocol::Addresses{*ours, broker};
+    }
     const auto bytes = proxy_protocol::write_v2(header);
     if (!bytes) co_return bytes.error().line();
     const auto [failed, count] = co_await asio::async_write(stream, asio::buffer(*bytes), quietly);
@@ -130,7 +134,7 @@ asio::awaitable<Answer> probe(dataplane::Dataplane& dataplane, Endpoint broker, 
     if (refused == asio::error::address_in_use || refused == boost::system::errc::address_not_available)
         co_return Answer{false, words("connecting", refused)};
     if (refused) co_return Answer{true, words("connecting", refused)};
-    std::string wrong = co_await greet(stream, terms);
+    std::string wrong = co_await greet(stream, terms, broker);
     if (wrong.empty() && terms.kind == Kind::mqtt)
         wrong = co_await talk_mqtt(stream, terms.mqtt, std::move(client_id));
     if (wrong.empty() && terms.kind == Kind::http) wrong = co_await talk_http(stream, terms.http, broker);

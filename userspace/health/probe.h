@@ -5,10 +5,12 @@
 #include <boost/asio/awaitable.hpp>
 #include <chrono>
 #include <cstdint>
+#include <optional>
 #include <string>
 
 #include "base/endpoint.h"
 #include "health/mqtt_dialogue.h"
+#include "proxy_protocol/header.h"
 
 namespace limpet::dataplane {
 class Dataplane;
@@ -31,7 +33,8 @@ struct ProbeTerms {
     Kind kind = Kind::tcp;
     std::chrono::milliseconds timeout{2000};  ///< of the whole probe
     std::uint16_t port = 0;                   ///< 0: the broker's own
-    bool proxy_header = false;  ///< PROXY v2 LOCAL first, where the broker's own port is asked by tcp or mqtt
+    /// A PROXY v2 header comes first, where the broker's own port is asked by tcp or mqtt; `proxy` names us.
+    std::optional<proxy_protocol::Command> proxy_header;
     MqttTerms mqtt;
     HttpTerms http;
 

@@ -121,6 +121,7 @@ struct Frame {
 
 /// DISCONNECT of MQTT 5, from the server (MQTT-5.0 3.14); earlier versions have none.
 [[nodiscard]] std::vector<std::uint8_t> write_disconnect(std::uint8_t reason_code);
+inline constexpr std::uint8_t disconnect_server_shutting_down = 0x8B;
 inline constexpr std::uint8_t disconnect_use_another_server = 0x9C;
 
 /// Why Limpet itself refuses a client, in each version's own words.

@@ -202,7 +202,9 @@ Awaitable<void> Session::take_leave() {
     const bool between =
         to_client_.packets && to_client_.packets->between() && to_client_.idle() && !to_client_.ended;
     if (between) {
-        const auto words = mqtt::write_disconnect(mqtt::disconnect_use_another_server);
+        const auto words = mqtt::write_disconnect(evicted_ == LIMPET_REASON_END_BROKER_DOWN
+                                                      ? mqtt::disconnect_server_shutting_down
+                                                      : mqtt::disconnect_use_another_server);
         told_why_ = client_.write(words) == static_cast<std::ptrdiff_t>(words.size());
     }
     if (!told_why_) client_.reset_on_close();

@@ -2,6 +2,8 @@
 """Clients of a laboratory: paho in threads, mosquitto_pub and mosquitto_sub as processes, plain sockets."""
 import errno
 import hashlib
+import json
+import pathlib
 import queue
 import random
 import socket
@@ -12,7 +14,7 @@ from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
 
 from . import mqtt
-from .process import LabError, patient, run, wait_until
+from .process import LabError, Missing, patient, run, wait_until
 
 PORT = 1883
 PAHO_VERSION = {mqtt.V31: paho.MQTTv31, mqtt.V311: paho.MQTTv311, mqtt.V5: paho.MQTTv5}
@@ -189,3 +191,15 @@ def mosquitto_sub(resources, topology, address, output, *words):
     """The real mosquitto_sub as a process; its messages stand in `output`."""
     return resources.start(["mosquitto_sub", "-h", address, "-p", PORT, *words], output,
                            namespace=topology.clients)
+
+
+def mqttjs(topology, url, client_id, version=mqtt.V311, size=1000, ca=None, seconds=60):
+    """A client of MQTT.js hears its own message of `size` bytes in each QoS; Missing where it is not installed."""
+    program = pathlib.Path(__file__).resolve().parent.parent / "load" / "mqttjs.js"
+    modules = pathlib.Path("/usr/share/nodejs")
+    if not (modules / "mqtt").exists():
+        raise Missing("MQTT.js (Debian's node-mqtt)")
+    done = run("ip", "netns", "exec", topology.clients, "env", f"NODE_PATH={modules}", "node", program, url, client_id,
+               version, size, *([ca] if ca else []), check=False, timeout=seconds)
+    if done.returncode != 0 or json.loads(done.stdout or "{}").get("heard") != 3:
+        raise LabError(f"MQTT.js {client_id} at {url}: {done.stdout} {done.stderr[-1000:]}")

@@ -110,6 +110,31 @@ def a_firewall_that_drops_or_rejects_is_found(lab):
     _wait_state(lab, "b1", "up")
 
 
+@scenario(modes=("relay",), families=(4,))
+def relayed_clients_of_a_dead_broker_are_told_too(lab):
+    """No FIN ever comes of b1: who is relayed to it is reset, or told in MQTT 5's words; the others go on."""
+    lab.start(health={"probe": "mqtt", **FAST})
+    names = {f"told-{number}": lab.raw_session(f"told-{number}", version=mqtt.V5 if number % 2 else mqtt.V311) for number in range(12)}
+    homes = lab.gateway.lookups(names, 4)
+    lab.gateway.wait_reason("probe_passed", 12)
+    _firewall(lab, 1, "drop")
+    _wait_state(lab, "b1", "down")
+    for client_id, connection in names.items():
+        if homes[client_id] != "b1":
+            continue
+        words = mqtt.closed_within(connection, 4)
+        if words is None or (words != b"\xe0\x01\x8b" if int(client_id[5:]) % 2 else words):
+            raise LabError(f"{client_id} of b1 was told {words}")
+    for client_id, connection in names.items():
+        if homes[client_id] != "b1":
+            clients.ping(connection)
+    ended = list(homes.values()).count("b1")
+    if not ended or lab.gateway.reason("end_broker_down") != ended:
+        raise LabError(f"{ended} of {homes} ended: {lab.gateway.status()}")
+    wait_until(lambda: lab.gateway.connections("relayed") == 12 - ended, 10, lambda: f"they are gone: {lab.gateway.status()}")
+    _firewall(lab, 1, None)
+
+
 @scenario(modes=("xdp",), families=(4,))
 def behind_a_firewall_clients_do_not_wait_for_their_keep_alive(lab):
     """The broker's host drops everything of b1: no FIN ever comes, and the clients are reset all the same."""

@@ -6,6 +6,7 @@ import time
 from limpet_lab import checks, clients, mqtt
 from limpet_lab.process import LabError, wait_until
 from limpet_lab.scenario import scenario
+from limpet_lab.topology import endpoint
 
 
 def _loops_back(client, qos, data):
@@ -32,6 +33,16 @@ def every_qos_goes_both_ways(lab):
         lab.leave()
         checks.flows_end(lab.gateway)
         checks.no_connection_counted(lab.gateway)
+
+
+@scenario()
+def another_library_is_as_well_served(lab):
+    """MQTT.js instead of paho, in each version of the protocol."""
+    lab.start()
+    for version in (mqtt.V31, mqtt.V311, mqtt.V5):
+        clients.mqttjs(lab.topology, f"mqtt://{endpoint(lab.listener, 1883)}", f"js-v{version}", version, 300_000)
+    if lab.mode != "relay" and lab.gateway.status()["hold_microseconds"]["count"] != 3:
+        raise LabError(f"not all of three clients of MQTT.js were spliced: {lab.gateway.status()}")
 
 
 @scenario()

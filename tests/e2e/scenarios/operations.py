@@ -1,13 +1,19 @@
 # SPDX-License-Identifier: Apache-2.0
 """What operators do while clients are connected: drain, rebalance, add, remove, weigh, limit, reload."""
+import http.client
+import json
+import pathlib
+import re
+import signal
 import time
 
 from limpet_lab import checks, clients, load, mqtt
-from limpet_lab.process import LabError, run, wait_until
-from limpet_lab.scenario import scenario
-from limpet_lab.topology import broker_address, endpoint
+from limpet_lab.process import LabError, patient, run, wait_until
+from limpet_lab.scenario import MEASURED, scenario
+from limpet_lab.topology import broker_address, client_address, endpoint
 
 SPLICING = ("xdp", "tc")
+HTTP_PORT = 9464
 
 
 def _crowd(lab, count, prefix="crowd-", **options):
@@ -224,6 +230,90 @@ def ten_reloads_in_a_row_change_nothing_for_clients(lab):
     for connection in held:
         clients.ping(connection)
     checks.all_spliced(lab, len(held))
+
+
+def _post(lab, path):
+    """(status, what it answers) of the HTTP API, asked from inside the gateway."""
+    with lab.topology.inside("gateway"):
+        connection = http.client.HTTPConnection("127.0.0.1", HTTP_PORT, timeout=patient(10))
+        connection.request("POST", path, "{}", {"Content-Type": "application/json"})
+        answer = connection.getresponse()
+        return answer.status, json.loads(answer.read())
+
+
+@scenario(families=(4,), modes=("tc",))
+def reload_is_a_command_a_signal_and_a_request(lab):
+    """SIGHUP and the API do what `limpet reload` does: the good file counts, a wrong one changes nothing."""
+    lab.start(admin=f"127.0.0.1:{HTTP_PORT}")
+    held = [lab.raw_session(f"held-{number}") for number in range(6)]
+    write = lab.gateway.config_path.write_text
+
+    write(lab.gateway.config(listener={"connack_timeout": "3s"}))
+    lab.gateway.process.signal(signal.SIGHUP)
+    wait_until(lambda: "connack_timeout" in lab.gateway.log(), 10, lambda: f"SIGHUP reloads: {lab.gateway.log()[-800:]}")
+    write(lab.gateway.config() + "[surprise]\nkey = 1\n")
+    lab.gateway.process.signal(signal.SIGHUP)
+    wait_until(lambda: "reload refused" in lab.gateway.log(), 10, lambda: f"refused: {lab.gateway.log()[-800:]}")
+    status, answer = _post(lab, "/api/v1/reload")
+    if status < 400 or "surprise" not in json.dumps(answer):
+        raise LabError(f"a wrong file, asked by HTTP: {status} {answer}")
+    write(lab.gateway.config(listener={"connack_timeout": "4s"}))
+    status, answer = _post(lab, "/api/v1/reload")
+    if status != 200 or "connack_timeout" not in json.dumps(answer):
+        raise LabError(f"a good file, asked by HTTP: {status} {answer}")
+    for connection in held:
+        clients.ping(connection)
+
+
+def _resident_kilobytes(process):
+    text = pathlib.Path(f"/proc/{process.pid}/status").read_text()
+    return int(re.search(r"VmRSS:\s+(\d+) kB", text).group(1))
+
+
+@scenario(families=(4,), modes=("tc",), alone=True, timeout=240, client_addresses=2)
+def reloads_under_load_lose_nobody(lab):
+    """5,000 clients stay while others come and go as fast as this machine lets them, up to 2,000 a second, and the
+    configuration is loaded again and again, a broker more or less each time: every client is served, none is lost, and
+    memory comes back to where it was."""
+    lab.start()
+    target = endpoint(lab.listener, 1883)
+    stay = load.mass(lab, 5000, [target], "stay-", rate=2000, source=client_address(4, 10), timeout=60)
+    if (result := stay.result(100))["served"] != 5000:
+        raise LabError(f"of those who stay: {result}")
+    checks.all_spliced(lab, 5000, 30)
+
+    def reload(turn):
+        lab.gateway._brokers = [1, 2] if turn % 2 else [1, 2, 3]
+        lab.gateway.config_path.write_text(lab.gateway.config(listener={"connack_timeout": f"{5 + turn % 2}s"}))
+        changed = lab.gateway.ask("reload")["changed"]
+        if not any("broker b3" in line for line in changed):
+            raise LabError(f"reload {turn} says {changed}")
+
+    def come_and_go(prefix, count):
+        return load.mass(lab, count, [target], prefix, rate=2000, window=1000, stay=0, source=client_address(4, 11),
+                         timeout=60)
+
+    memory = []
+    for prefix in ("first-", "second-"):
+        begin = time.monotonic()
+        passing = come_and_go(prefix, 8000)
+        reloads = 0
+        while (result := passing.poll()) is None:
+            reload(reloads + 1)
+            reloads += 1
+            time.sleep(0.2)
+        took = time.monotonic() - begin
+        if result["left"] != 8000 or reloads < 10:
+            raise LabError(f"{reloads} reloads in {took:.1f} s: {result}")
+        lab.gateway.wait_spliced(5000, 20)
+        memory.append(_resident_kilobytes(lab.gateway.process))
+        print(f"{MEASURED}{reloads} reloads in {took:.1f} s beside 8,000 clients that came and went; memory {memory[-1]} kB")
+    if (pinged := stay.tell("ping", 90))["answered"] != 5000:
+        raise LabError(f"of those who stay: {pinged}")
+    # Allocators keep what the first load needed; what a second one needs beyond that would be lost for good.
+    if memory[1] > memory[0] * 1.05:
+        raise LabError(f"memory grew from {memory[0]} to {memory[1]} kB")
+    stay.tell("leave")
 
 
 @scenario(families=(4,), modes=("tc", "relay"))

@@ -718,7 +718,8 @@ TEST(Config, health_checks_take_what_they_are_told) {
     EXPECT_EQ(plain.interval, 5s);
     const auto mqtt = health(
         "[pool.health]\nprobe = \"mqtt\"\ninterval = \"1s\"\nfast_interval = \"200ms\"\ntimeout = \"300ms\"\n"
-        "rise = 4\nfall = 5\ninitial = \"down\"\nport = 1884\nslow_start = \"0s\"\nend_rate = 100\n"
+        "rise = 4\nfall = 5\ninitial = \"down\"\nport = 1884\nproxy_command = \"proxy\"\nslow_start = "
+        "\"0s\"\nend_rate = 100\n"
         "mqtt_version = \"5\"\nclient_id = \"me\"\nusername = \"joe\"\npassword = \"pw\"\n");
     EXPECT_EQ(mqtt.probe, Probe::mqtt);
     EXPECT_EQ(mqtt.interval, 1s);
@@ -728,6 +729,7 @@ TEST(Config, health_checks_take_what_they_are_told) {
     EXPECT_EQ(mqtt.fall, 5U);
     EXPECT_FALSE(mqtt.initially_up);
     EXPECT_EQ(mqtt.port, 1884);
+    EXPECT_EQ(mqtt.proxy_command, ProxyCommand::proxy);
     EXPECT_EQ(mqtt.slow_start, 0s);
     EXPECT_EQ(mqtt.end_rate, 100U);
     EXPECT_EQ(mqtt.mqtt_version, MqttVersion::v5);
