@@ -38,7 +38,7 @@ client.on('connect', () => {
   }
 
   client.on('packetsend', (packet) => {
-    if (packet.cmd === 'pubcomp') settle();
+    if (packet.cmd === 'pubcomp') setImmediate(settle); // it is written behind this event
   });
   client.on('message', (_, payload) => {
     if (payload.equals(data)) {
