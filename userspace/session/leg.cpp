@@ -68,6 +68,12 @@ Descriptor::wait_type Leg::to_write() const {
     return channel_ ? wait_for(channel_->to_write()) : Descriptor::wait_write;
 }
 
+bool Leg::broken() {
+    int error = 0;
+    socklen_t length = sizeof error;
+    return getsockopt(socket(), SOL_SOCKET, SO_ERROR, &error, &length) != 0 || error != 0;
+}
+
 void Leg::reset_on_close() {
     channel_.reset();
     const linger at_once{1, 0};

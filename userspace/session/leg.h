@@ -42,6 +42,9 @@ class Leg {
     [[nodiscard]] Descriptor::wait_type to_read() const;
     [[nodiscard]] Descriptor::wait_type to_write() const;
 
+    /// The socket has an error that nobody was told of yet, a reset for example; asking is being told.
+    [[nodiscard]] bool broken();
+
     /// Close will send RST instead of FIN, and nothing of a channel's before.
     void reset_on_close();
     /// A channel says goodbye as far as the socket takes it at once.

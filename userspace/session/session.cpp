@@ -212,13 +212,14 @@ Awaitable<void> Session::take_leave() {
 }
 
 bool Session::pump_both() {
-    // Woken by a failure where nothing is read or written: a reset (or urgent data, which MQTT has not). It
-    // stays armed beside reads that were wanted again since, and tells the same then.
-    const bool client_failed = fired(waits::client_failed) && !client_over();
-    const bool broker_failed = fired(waits::broker_failed) && !broker_over();
-    if (client_failed || broker_failed) return false;
-    const bool up = fired(waits::client_readable | waits::broker_writable);
-    const bool down = fired(waits::broker_readable | waits::client_writable);
+    // Woken where nothing was read or written: by a reset, or, as this stays armed beside reads that were
+    // wanted again since, by a side's orderly end after we ended ours (EPOLLHUP tells no more), which has to
+    // be read.
+    const bool client_rang = fired(waits::client_failed) && !client_over();
+    const bool broker_rang = fired(waits::broker_failed) && !broker_over();
+    if ((client_rang && client_.broken()) || (broker_rang && broker_.broken())) return false;
+    const bool up = fired(waits::client_readable | waits::broker_writable) || client_rang;
+    const bool down = fired(waits::broker_readable | waits::client_writable) || broker_rang;
     // While trying to leave both are looked at, so that "idle" is as true as can be.
     if ((up || leaving_) && !pump(client_, broker_, to_broker_, environment_.scratch)) return false;
     return !(down || leaving_) || pump(broker_, client_, to_client_, environment_.scratch);

@@ -21,6 +21,19 @@ Bytes noise(std::size_t count) {
     return data;
 }
 
+/// Sends until nothing more goes in for a while; returns how much went in.
+std::size_t stuff(const Socket& client) {
+    const Bytes block(64 * 1024);
+    std::size_t last = 0;
+    std::size_t sent = 0;
+    for (int quiet = 0; quiet < 20; quiet = sent == last ? quiet + 1 : 0) {
+        last = sent;
+        sent += client.send_some(block);
+        std::this_thread::sleep_for(std::chrono::milliseconds{5});
+    }
+    return sent;
+}
+
 TEST(connect_byte_by_byte, is_understood) {
     Broker broker(echo(accepted()));
     Gateway gateway({broker.address()});
@@ -146,17 +159,32 @@ TEST(reset_of_the_broker, reaches_a_client_that_is_not_read_at_the_moment) {
     const auto client = gateway.client();
     client.send(connect_packet("a"));
     EXPECT_EQ(client.receive(4), accepted());
-    const Bytes block(64 * 1024);
-    std::size_t last = 0;
-    std::size_t sent = 0;
-    // Full when nothing more goes in for a while.
-    for (int quiet = 0; quiet < 20; quiet = sent == last ? quiet + 1 : 0) {
-        last = sent;
-        sent += client.send_some(block);
-        std::this_thread::sleep_for(std::chrono::milliseconds{5});
-    }
+    static_cast<void>(stuff(client));
     stuffed.set_value();
     EXPECT_TRUE(client.reset());
+}
+
+// What is armed for a reset while a side is not read stays armed, and hears of every hang-up.
+TEST(orderly_end, is_no_reset_where_the_client_was_stopped_before) {
+    std::promise<std::size_t> stuffed;
+    std::promise<bool> was_reset;
+    Broker broker([&](Socket& socket) {
+        static_cast<void>(read_connect(socket));
+        socket.send(accepted());
+        const auto count = stuffed.get_future().get();
+        EXPECT_EQ(socket.receive(count).size(), count);
+        socket.finish_sending();
+        was_reset.set_value(socket.reset());
+    });
+    Gateway gateway({broker.address()});
+    const auto client = gateway.client();
+    client.send(connect_packet("stopped"));
+    EXPECT_EQ(client.receive(4), accepted());
+    stuffed.set_value(stuff(client));
+    EXPECT_TRUE(client.receive_all().empty()) << "the broker's end comes through";
+    client.finish_sending();
+    EXPECT_FALSE(was_reset.get_future().get());
+    EXPECT_TRUE(eventually([&] { return gateway.at_rest(); }));
 }
 
 TEST(broker_that_does_not_read, stops_the_client_and_costs_bounded_memory) {
