@@ -173,27 +173,38 @@ void Dataplane::State::follow(InterfaceView& view) const {
         redirect ? "sends to it directly" : "leaves what is for it to TC: it takes no redirected frames");
 }
 
+/// The janitor's thread alone changes what is attached. The kernel may keep it waiting (a namespace that goes
+/// holds the lock of all network configuration), so it works on a copy: whoever asks meanwhile is answered.
 void Dataplane::State::follow_interfaces() {
     host.refresh();
     std::string ignored;
-    const std::lock_guard guard(views_mutex);
+    auto fresh = interface_views();
     for (const auto& interface : wanted_interfaces(options, ignored)) {
-        const auto known = std::find_if(views.begin(), views.end(), [&](const auto& view) {
+        const auto known = std::find_if(fresh.begin(), fresh.end(), [&](const auto& view) {
             return view.name == interface.name && view.index == interface.index;
         });
-        if (known != views.end()) {
+        if (known != fresh.end()) {
             follow(*known);
             continue;
         }
-        std::erase_if(views, [&](const auto& view) { return view.name == interface.name; });
+        std::erase_if(fresh, [&](const auto& view) { return view.name == interface.name; });
         auto view = attach_as_wanted(*this, interface, kernel->object);
-        views.push_back(options.mode == Mode::relay ? as_relay(std::move(view)) : std::move(view));
-        spdlog::info("interface {} appeared: {}", interface.name, mode_name(views.back().mode));
+        fresh.push_back(options.mode == Mode::relay ? as_relay(std::move(view)) : std::move(view));
+        spdlog::info("interface {} appeared: {}", interface.name, mode_name(fresh.back().mode));
     }
     std::vector<unsigned> with_xdp;
-    for (const auto& view : views)
+    for (const auto& view : fresh)
         if (view.mode == Mode::xdp) with_xdp.push_back(view.index);
+    {
+        const std::lock_guard guard(views_mutex);
+        views = std::move(fresh);
+    }
     if (!with_xdp.empty()) use_stale_neighbours(with_xdp);
+}
+
+std::vector<InterfaceView> Dataplane::State::interface_views() const {
+    const std::lock_guard guard(views_mutex);
+    return views;
 }
 
 void Dataplane::State::keep_policy() {
@@ -281,8 +292,7 @@ std::string Dataplane::note() const {
 }
 
 std::vector<InterfaceView> Dataplane::interfaces() const {
-    const std::lock_guard guard(state_->views_mutex);
-    return state_->views;
+    return state_->interface_views();
 }
 
 std::uint64_t Dataplane::hash_seed() const {

@@ -83,6 +83,7 @@ struct Dataplane::State {
     void keep_policy();
     /// Attaches to interfaces that came since; called by the janitor.
     void follow_interfaces();
+    [[nodiscard]] std::vector<InterfaceView> interface_views() const;
     void follow(InterfaceView& view) const;
 };
 
