@@ -38,7 +38,12 @@ def endpoint(address, port):
 
 
 def _net_command(namespace, *words):
-    return run("ip", "netns", "exec", namespace, *words)
+    with inside(namespace):  # without a mount namespace of its own, which nobody needs for this
+        return run(*words)
+
+
+def _batch(namespace, lines):
+    run("ip", "-n", namespace, "-batch", "-", text_input="\n".join(lines) + "\n")
 
 
 class Topology:
@@ -139,10 +144,9 @@ class Topology:
     def _link(self, one, one_name, other, other_name):
         """A veth pair that behaves like a pair of NICs: GRO and a queue in front of the 256 slots of its ring."""
         # from inside: older kernels refuse a name that the namespace we run in has as well (6.1: "File exists")
-        run("ip", "-n", one, "link", "add", one_name, "type", "veth", "peer", "name", other_name, "netns", other)
+        _batch(one, [f"link add {one_name} type veth peer name {other_name} netns {other}", f"link set dev {one_name} up"])
+        _batch(other, [f"link set dev {other_name} up"])
         ends = ((one, one_name), (other, other_name))
-        for namespace, name in ends:
-            run("ip", "-n", namespace, "link", "set", "dev", name, "up")
         for namespace, name in ends:
             # Only now: a veth becomes a target of XDP's redirect when GRO is switched on at its peer while that is up.
             _net_command(namespace, "ethtool", "-K", name, "gro", "on")
@@ -153,25 +157,28 @@ class Topology:
         return f"{device}.{self.vlan}" if self.vlan else device
 
     def _bridge(self):
-        lines = ["link add br0 type bridge", "link set br0 up"]
-        lines += [f"link set dev {port} master br0" for port in ("c", "g", "b")]
-        run("ip", "-n", self.switch, "-batch", "-", text_input="\n".join(lines) + "\n")
+        _batch(self.switch, ["link add br0 type bridge", "link set br0 up",
+                             *(f"link set dev {port} master br0" for port in ("c", "g", "b"))])
 
     def _addresses(self):
         front, back = ("one", "one") if self.one_arm else (self._tagged("front"), "back")
         client = self._tagged("eth0")
+        mine = {self.clients: [], self.gateway: [], self.broker: []}
         for family in (4, 6):
-            mine = {self.clients: [(client_address(family, 10 + number), client)
-                                   for number in range(self.client_addresses)],
-                    self.gateway: [(CLIENT_NET[family].format(1), front), (BROKER_NET[family].format(1), back)],
-                    self.broker: [(broker_address(family, number), "eth0") for number in range(1, self.brokers + 1)]}
-            for namespace, addresses in mine.items():
-                nodad = " nodad" if family == 6 else ""
-                lines = [f"addr add {address}/{PREFIX_LENGTH[family]} dev {device}{nodad}"
-                         for address, device in addresses]
-                run("ip", "-n", namespace, "-batch", "-", text_input="\n".join(lines) + "\n")
-            for namespace, net in ((self.clients, CLIENT_NET), (self.broker, BROKER_NET)):
-                run("ip", "-n", namespace, f"-{family}", "route", "add", "default", "via", net[family].format(1))
+            def add(namespace, address, device):
+                mine[namespace].append(f"addr add {address}/{PREFIX_LENGTH[family]} dev {device}"
+                                       + (" nodad" if family == 6 else ""))
+
+            for number in range(self.client_addresses):
+                add(self.clients, client_address(family, 10 + number), client)
+            add(self.gateway, CLIENT_NET[family].format(1), front)
+            add(self.gateway, BROKER_NET[family].format(1), back)
+            for number in range(1, self.brokers + 1):
+                add(self.broker, broker_address(family, number), "eth0")
+            mine[self.clients].append(f"route add default via {CLIENT_NET[family].format(1)}")
+            mine[self.broker].append(f"route add default via {BROKER_NET[family].format(1)}")
+        for namespace, lines in mine.items():
+            _batch(namespace, lines)
 
     def lose(self, percent):
         """Drops this share of the TCP packets that arrive at clients and at brokers (0: none any more)."""
