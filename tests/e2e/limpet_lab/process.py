@@ -12,7 +12,7 @@ import time
 _libc = ctypes.CDLL(None, use_errno=True)
 _CLONE_NEWNET = 0x40000000
 _PR_SET_PDEATHSIG = 1
-_held = []
+_held = {}
 
 #: A factor on every time limit of the laboratory: 1 on a machine, several in a guest under emulation
 #: (scripts/test-kernels). What must *not* happen is not waited for any longer.
@@ -60,14 +60,16 @@ def wait_until(condition, seconds, what, step=0.02):
 
 
 def one_at_a_time(subject, wait=True):
-    """Takes what only one case may use at a time, until this process ends; False: somebody has it."""
+    """Takes what only one case may use at a time, until this process ends; False: somebody has it. Who has it may ask again."""
+    if subject in _held:
+        return True
     lock = open(f"/run/lock/limpet-lab-{subject}" if os.path.isdir("/run/lock") else f"/run/limpet-lab-{subject}", "w")
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
     except BlockingIOError:
         lock.close()
         return False
-    _held.append(lock)
+    _held[subject] = lock
     return True
 
 
