@@ -1,8 +1,16 @@
 # SPDX-License-Identifier: Apache-2.0
 """What must hold of a gateway whatever the scenario was about."""
 import json
+import time
 
-from .process import LabError, run, wait_until
+from .process import LabError, patient, run, wait_until
+
+#: an entry's time after its connection's end: closing_timeout of silence, and what it takes to notice
+STATED_SECONDS = 2 + 1
+#: until the clients of a scenario have really gone, and until what was retired is removed
+_SLACK_SECONDS = 4
+#: what is checked at the end of every scenario (`leaves` of @scenario names those that cannot hold, and why)
+CLOSING = ("flows", "connections", "entries", "source_ports", "guard")
 
 
 def only_listeners_left(topology, seconds=5):
@@ -58,9 +66,10 @@ def log_clean(gateway):
 
 def entries(lab):
     """state -> number of entries in the flow maps themselves, past the daemon's own counts."""
-    paths = sorted(path for path in lab.bpffs().rglob("limpet_flows*") if path.is_file())
+    pins = lab.gateway.pins()
+    paths = sorted(path for path in pins.rglob("limpet_flows*") if path.is_file())
     if len(paths) < 2:
-        raise LabError(f"the flow maps are not pinned below {lab.bpffs()}: {paths}")
+        raise LabError(f"the flow maps are not pinned below {pins}: {paths}")
     return json.loads(run(lab.binary.parent / "e2e" / "entries", *paths).stdout)
 
 
@@ -74,3 +83,36 @@ def no_port_in_use(gateway, seconds=10):
     """Every source port towards a broker was given back (the grace of its entry has to pass first)."""
     wait_until(lambda: not gateway.status()["source_ports"], seconds,
                lambda: f"no source port is in use: {gateway.status()['source_ports']}", step=0.1)
+
+
+def _left(lab, names):
+    """What is still there of those that left: name of the check -> what it found. Asks the daemon once."""
+    gateway = lab.gateway
+    status = gateway.status()
+    found = {
+        "flows": lambda: gateway.flow_count() and gateway.flows()[:3],
+        "connections": lambda: {kind: count for kind in ("spliced", "relayed")
+                                if (count := status["connections"][kind])},
+        # without a data path (mode relay, or maps of another version) there are no maps to look into
+        "entries": lambda: status["mode"] != "relay" and {state: count for state, count in entries(lab).items() if count},
+        "source_ports": lambda: status["source_ports"],
+        "guard": lambda: status.get("reasons", {}).get("guard_host_packet", 0),
+    }
+    return {name: value for name in names if (value := found[name]())}
+
+
+def nothing_left(lab, leaves=(), seconds=STATED_SECONDS + _SLACK_SECONDS):
+    """Who has gone left nothing behind within the stated time: no flow, no entry in any state (I5), no source port; and
+    the host's own TCP never spoke on an active flow (I2). `leaves`: checks that cannot hold."""
+    if unknown := set(leaves) - set(CLOSING):
+        raise LabError(f"no closing check has the name {unknown}; there are {CLOSING}")
+    names = [name for name in CLOSING if name not in leaves]
+    begin = time.monotonic()
+    looks = 1
+    while left := _left(lab, names):
+        passed = time.monotonic() - begin
+        if "guard" in left or passed > patient(seconds):  # what the guard has counted does not go away
+            raise LabError(f"everybody left, and after {passed:.1f} s and {looks} looks there is still: {left}")
+        names = [name for name in names if name in left]  # what has gone does not come back
+        looks += 1
+        time.sleep(patient(0.05))

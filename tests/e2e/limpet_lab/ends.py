@@ -14,8 +14,6 @@ _TCP_REPAIR, _TCP_REPAIR_QUEUE, _TCP_QUEUE_SEQ = 19, 20, 21
 _REPAIR_ON, _REPAIR_OFF_SILENTLY = 1, -1
 _NO_QUEUE, _RECEIVE_QUEUE, _SEND_QUEUE = 0, 1, 2
 
-#: an entry's time after its connection's end: closing_timeout of silence, and what it takes to notice
-STATED_SECONDS = 2 + 1
 _PATIENCE = 10
 
 
@@ -28,7 +26,7 @@ class Desk:
         self._arrived = threading.Condition()
         self._closing = threading.Event()
         lab.scripted_broker(number, self._story)
-        lab.resources.on_exit(self._closing.set)
+        lab.track(self)
 
     def _story(self, connection):
         _, body = mqtt.read_packet(connection)
@@ -37,6 +35,10 @@ class Desk:
             self._sockets.setdefault(mqtt.connect_client_id(body).decode(), []).append(connection)
             self._arrived.notify_all()
         self._closing.wait()
+
+    def close(self):
+        """All connections that the broker has are closed."""
+        self._closing.set()
 
     def take(self, client_id, seconds=_PATIENCE):
         """The broker's socket of the client that connected under this id."""
@@ -74,9 +76,9 @@ class Pair:
 
 
 def start(lab, **options):
-    """A desk at the only broker, and the gateway before it."""
+    """A desk at the only broker, and the gateway before it, with the times that it has by default."""
     desk = Desk(lab)
-    lab.start_gateway(brokers=[1], **options)
+    lab.start_gateway(brokers=[1], **{"dataplane": {"retire_grace": "1s"}, **options})
     return desk
 
 
@@ -134,7 +136,7 @@ def ends_as(connection, how, heard=b"", seconds=3):
 
 def gone(lab, slack=3.0):
     """Everybody's entries go within the stated time, and the host's own TCP had no part in it."""
-    checks.flows_end(lab.gateway, STATED_SECONDS + slack)
+    checks.flows_end(lab.gateway, checks.STATED_SECONDS + slack)
     checks.no_entry_left(lab, 1 + slack)  # retire_grace
     checks.no_connection_counted(lab.gateway, slack)
     checks.guard_silent(lab.gateway)
@@ -176,7 +178,7 @@ class Impostor:
         """where: 'clients' or 'broker'; source and destination as `flows list` writes them."""
         self._topology = lab.topology
         self._where = where
-        self._source, self._destination = (_parse_endpoint(text) for text in (source, destination))
+        self._source, self._destination = (parse_endpoint(text) for text in (source, destination))
         self._to = wire.mac(lab.topology.gateway, "front" if where == "clients" else "back")
         self._from = wire.mac(getattr(lab.topology, where), "eth0")
 
@@ -193,7 +195,7 @@ def impostors(lab, pair):
         (Impostor(lab, "broker", flow["broker"], flow["source"]), *sequence_numbers(pair.broker))
 
 
-def _parse_endpoint(text):
+def parse_endpoint(text):
     """'10.0.0.1:1883' or '[fd00::1]:1883'"""
     address, port = text.rsplit(":", 1)
     return address.strip("[]"), int(port)

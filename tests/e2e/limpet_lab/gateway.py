@@ -38,13 +38,16 @@ class Limpet:
         self.socket = self.folder / "limpet.sock"
         self.log_path = self.folder / "limpet.log"
         self.process = None
+        self.ended = False  # by stop() or kill(), not by itself
+        self._bpffs = bpffs
         self._resources = resources
         self._topology = topology
         self._limits = [f"--nofile={descriptors}:{descriptors}"] if descriptors else None
         self._brokers = brokers if brokers is not None else list(range(1, topology.brokers + 1))
         self._daemon = {"socket": self.socket, **(daemon or {})}
-        # The maps of a million connections take half a second to make, which most scenarios do not want.
-        self._dataplane = {"mode": mode, "interfaces": topology.interfaces, "max_flows": 100_000,
+        # The maps of a million connections take half a second to make, which most scenarios do not want; and the grace is
+        # waited for behind each of them. Endings have the product's own (ends.start).
+        self._dataplane = {"mode": mode, "interfaces": topology.interfaces, "max_flows": 100_000, "retire_grace": "300ms",
                            **({"bpffs": bpffs} if bpffs else {}), **(dataplane or {})}
         self._listener = listener or {}
         self._pool = pool or {}
@@ -85,6 +88,7 @@ class Limpet:
         self.process = self._resources.start([self.binary, *arguments], self.log_path,
                                              namespace=self._topology.gateway, limits=self._limits,
                                              network_only=self._network_only)
+        self.ended = False
 
         def ready():
             if not self.process.running:
@@ -99,14 +103,22 @@ class Limpet:
 
     def stop(self, seconds=15):
         """SIGTERM; the exit status must be 0."""
+        self.ended = True
         self.process.signal(signal.SIGTERM)
         status = self.process.wait(seconds)
         if status != 0:
             raise LabError(f"limpet ended with status {status} after SIGTERM: {self.log()[-2000:]}")
 
     def kill(self):
+        self.ended = True
         self.process.signal(signal.SIGKILL)
         self.process.wait(5)
+
+    def pins(self):
+        """The folder with the pinned maps, as this process sees it."""
+        if self._bpffs:
+            return pathlib.Path(self._bpffs)
+        return pathlib.Path(f"/proc/{self.process.pid}/root/sys/fs/bpf/limpet")  # the daemon's own mounts
 
     def log(self):
         return self.log_path.read_text(errors="replace") if self.log_path.exists() else ""

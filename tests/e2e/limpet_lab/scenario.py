@@ -26,6 +26,7 @@ class Scenario:
     families: tuple
     alone: bool      # nothing else runs beside it
     timeout: int     # seconds until it is ended and counts as failed
+    leaves: dict     # closing check that cannot hold (checks.CLOSING) -> why
     options: dict    # of the Lab
 
     @property
@@ -45,12 +46,14 @@ class Case:
         return f"{self.scenario.subject}.{self.scenario.name}[{self.mode},ipv{self.family}]"
 
 
-def scenario(modes=MODES, families=(4, 6), alone=False, timeout=90, **options):
-    """Registers a function story(lab) under its name, which says what must hold."""
+def scenario(modes=MODES, families=(4, 6), alone=False, timeout=90, leaves=None, **options):
+    """Registers a function story(lab) under its name, which says what must hold. A story that ends with a living daemon is
+    followed by the closing checks (checks.nothing_left): `leaves` names those whose premise it destroys, each with the
+    reason why."""
     def register(story):
         if not inspect.getdoc(story):
             raise LabError(f"scenario {story.__name__} does not say why")
-        SCENARIOS.append(Scenario(story.__name__, story, modes, families, alone, timeout, options))
+        SCENARIOS.append(Scenario(story.__name__, story, modes, families, alone, timeout, leaves or {}, options))
         return story
     return register
 
@@ -73,7 +76,7 @@ def run_case(case, binary, keep=False):
         with Lab(binary, case.mode, case.family, keep=keep, **case.scenario.options) as lab:
             try:
                 case.scenario.story(lab)
-                lab.finish()
+                lab.finish(case.scenario.leaves)
             except Missing:
                 raise
             except BaseException:

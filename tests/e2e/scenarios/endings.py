@@ -74,7 +74,7 @@ def a_half_close_may_last(lab):
     ends.ends_as(to_client.broker, "fin")
     ends.ends_as(to_broker.client, "fin")
     ends.ends_as(silent.broker, "fin")
-    seconds = 2 * ends.STATED_SECONDS
+    seconds = 2 * checks.STATED_SECONDS
     other = threading.Thread(target=ends.keeps_talking, args=(to_broker.client, to_broker.broker, seconds))
     other.start()
     ends.keeps_talking(to_client.broker, to_client.client, seconds)
@@ -171,8 +171,8 @@ def a_blind_reset_or_syn_ends_nothing(lab):
             impostor.forge(wire.RST, right + offset)
         impostor.forge(wire.SYN, right + 12_345)
     pair.talk(2)
-    later = time.monotonic() + ends.STATED_SECONDS
-    wait_until(lambda: time.monotonic() > later, ends.STATED_SECONDS + 1, "closing_timeout passes")
+    later = time.monotonic() + checks.STATED_SECONDS
+    wait_until(lambda: time.monotonic() > later, checks.STATED_SECONDS + 1, "closing_timeout passes")
     if (state := ends.state_of(lab, "target")) != "active":
         raise LabError(f"the attacked flow is {state}")
     pair.talk(3)
@@ -324,3 +324,32 @@ def a_peer_that_vanishes_is_given_up(lab):
     stays.client.close()
     stays.broker.close()
     ends.gone(lab)
+
+
+@scenario(modes=("tc",), families=(4,), leaves={"guard": "the host is made to speak on an active flow"})
+def what_is_left_behind_is_found(lab):
+    """The checks behind every scenario can fail, each of them: while a flow lives, they find it, its entries and its
+    port; and a word of the host's own on it."""
+    desk = ends.start(lab)
+    pair, = desk.pairs("stays")
+    flow, = lab.gateway.flows()
+
+    def finds(name):
+        others = [other for other in checks.CLOSING if other != name]
+        try:
+            checks.nothing_left(lab, others, seconds=0.1)
+        except LabError as error:
+            if f"'{name}'" in str(error):
+                return
+            raise
+        raise LabError(f"the closing check of {name} found nothing")
+
+    for name in ("flows", "connections", "entries", "source_ports"):
+        finds(name)
+    checks.nothing_left(lab, [name for name in checks.CLOSING if name != "guard"])
+    word = wire.tcp_packet(ends.parse_endpoint(flow["listener"]), ends.parse_endpoint(flow["client"]), 1, 1, wire.RST)
+    with contextlib.suppress(OSError):  # ENOBUFS: the guard dropped it
+        wire.send_frame(lab.topology, "gateway", "front", wire.frame(
+            word, wire.mac(lab.topology.clients, "eth0"), wire.mac(lab.topology.gateway, "front")))
+    finds("guard")
+    pair.talk()
