@@ -33,7 +33,9 @@ LIMPET_INLINE int limpet_decide(const struct limpet_way* way, int family, const 
                                 struct limpet_flow* flow, const struct limpet_packet* packet, int parsed,
                                 __u32 now) {
     __u8 state = flow->state;
-    if (state != LIMPET_STATE_ACTIVE && state != LIMPET_STATE_CLOSING) {
+    /* In HOLD the host must not be given bytes that the note does not tell of, and these cannot be read. */
+    int held = state == LIMPET_STATE_HOLD && !limpet_after(now, flow->tick);
+    if (state != LIMPET_STATE_ACTIVE && state != LIMPET_STATE_CLOSING && !(held && parsed)) {
         if (parsed != LIMPET_PARSE_TCP) return LIMPET_VERDICT_PASS;
         int verdict = limpet_note(flow, packet, way->end, now);
         if (verdict == LIMPET_VERDICT_PARK) {

@@ -20,6 +20,22 @@ enum limpet_verdict {
  * must guess the tuple and 10 bits, in both directions. */
 #define LIMPET_FIN_WINDOW (1u << 22)
 
+/* How far behind a note a true packet may lie: no connection has more than this under way. */
+#define LIMPET_NOTE_WINDOW (1u << 25)
+/* The same for a TSval: four seconds of the fastest clock in use (1 MHz), an hour of the usual ones. */
+#define LIMPET_TSVAL_WINDOW (1u << 22)
+
+/* Whether a packet's number replaces the note: it is ahead, or so far behind that one of the two was forged.
+ * The next true packet then mends it, whichever it was. */
+LIMPET_INLINE int limpet_replaces(__u32 number, __u32 note, __u32 window) {
+    return note - number > window;
+}
+
+/* Whether a number lies where those of a connection's next packets may lie. */
+LIMPET_INLINE int limpet_near(__u32 number, __u32 note) {
+    return number - note + LIMPET_NOTE_WINDOW <= 2 * LIMPET_NOTE_WINDOW;
+}
+
 /* TSval, found without walking the options twice: only the usual layouts are noted; what is laid out
  * otherwise is not noted, and a flow without a note stays a relay. */
 LIMPET_INLINE int limpet_find_tsval(const struct limpet_packet* packet, const void* end, __u32* tsval) {
@@ -64,7 +80,16 @@ LIMPET_INLINE int limpet_note(struct limpet_flow* flow, const struct limpet_pack
     } else if (state == LIMPET_STATE_PENDING || state == LIMPET_STATE_HOLD) {
         if (mss) flow->egress_interface = mss;
         int seen = flow->flags & LIMPET_FLOW_NOTE_SEEN;
-        int beyond = !seen || limpet_after(packet->sequence_end, flow->note_sequence_end);
+        int beyond =
+            !seen || limpet_replaces(packet->sequence_end, flow->note_sequence_end, LIMPET_NOTE_WINDOW);
+        /* Everybody may send a packet with this tuple. A forged TSval would shift the flow's clock for good
+         * (RFC 7323 5.3): it is believed only of a packet whose other numbers follow on the note, and one
+         * that came with a note that does not hold is forgotten with it. */
+        int near =
+            !seen ||
+            (limpet_near(packet->sequence_end, flow->note_sequence_end) &&
+             (!(packet->flags & LIMPET_TCP_ACK) || limpet_near(packet->acknowledgement, flow->note_ack)));
+        if (!near && state == LIMPET_STATE_PENDING) flow->flags &= (__u8)~LIMPET_FLOW_TSVAL_SEEN;
         int parking =
             state == LIMPET_STATE_HOLD && (beyond || (packet->flags & LIMPET_TCP_RST)) &&
             (packet->payload || (packet->flags & (LIMPET_TCP_SYN | LIMPET_TCP_FIN | LIMPET_TCP_RST)));
@@ -72,13 +97,14 @@ LIMPET_INLINE int limpet_note(struct limpet_flow* flow, const struct limpet_pack
         /* Not from what is parked, nor from what came behind it: parked packets are delivered after the
          * handoff, and the shift of timestamps must not put their older TSval behind what the receiver has
          * seen. */
-        if (has_tsval && !(flow->flags & LIMPET_FLOW_PARKED) &&
-            (!(flow->flags & LIMPET_FLOW_TSVAL_SEEN) || limpet_after(tsval, flow->note_tsval))) {
+        if (has_tsval && near && !(flow->flags & LIMPET_FLOW_PARKED) &&
+            (!(flow->flags & LIMPET_FLOW_TSVAL_SEEN) ||
+             limpet_replaces(tsval, flow->note_tsval, LIMPET_TSVAL_WINDOW))) {
             flow->note_tsval = tsval;
             flow->flags |= LIMPET_FLOW_TSVAL_SEEN;
         }
         if ((packet->flags & LIMPET_TCP_ACK) &&
-            (!seen || limpet_after(packet->acknowledgement, flow->note_ack)))
+            (!seen || limpet_replaces(packet->acknowledgement, flow->note_ack, LIMPET_NOTE_WINDOW)))
             flow->note_ack = packet->acknowledgement;
         if (parking) {
             verdict = LIMPET_VERDICT_PARK;
@@ -119,6 +145,19 @@ LIMPET_INLINE void limpet_doubt(int family, const void* key, struct limpet_flow*
     limpet_tell_of(family, key, LIMPET_STATE_ACTIVE, LIMPET_REASON_DOUBTED, sequence);
 }
 
+/* Whether the receiver has acknowledged all that the sender sent, its FIN included. */
+LIMPET_INLINE int limpet_acknowledged(const struct limpet_flow* sender, const struct limpet_flow* receiver) {
+    return receiver->note_ack == sender->note_sequence_end + sender->sequence_delta;
+}
+
+/* Whether a closing flow is certain to be over: a RST was exact, or each end has the other's FIN. FINs alone
+ * prove nothing: they may have been guessed. */
+LIMPET_INLINE int limpet_is_over(const struct limpet_flow* flow, const struct limpet_flow* peer) {
+    if (flow->state != LIMPET_STATE_CLOSING) return 0;
+    return flow->close_reason != LIMPET_REASON_END_FIN ||
+           (limpet_acknowledged(flow, peer) && limpet_acknowledged(peer, flow));
+}
+
 /* FIN, RST and SYN on an active flow: rare, so the other direction is looked up only here. */
 LIMPET_INLINE int limpet_mark_end(int family, const void* key, struct limpet_flow* flow,
                                   const struct limpet_packet* packet) {
@@ -128,7 +167,7 @@ LIMPET_INLINE int limpet_mark_end(int family, const void* key, struct limpet_flo
         return LIMPET_VERDICT_DROP;
     }
     if (packet->flags & LIMPET_TCP_SYN) {
-        if (flow->state == LIMPET_STATE_ACTIVE) {
+        if (!limpet_is_over(flow, peer)) {
             limpet_count(LIMPET_REASON_SYN_ON_ACTIVE);
             /* A probe's numbers are right although its sender knew none: data on it (RFC 7413) would be
              * believed. Its sender tries again without. */
@@ -171,32 +210,51 @@ LIMPET_INLINE int limpet_mark_end(int family, const void* key, struct limpet_flo
     return LIMPET_VERDICT_FORWARD;
 }
 
-/* How far behind a note a true packet may lie: no connection has more than this under way. */
-#define LIMPET_NOTE_WINDOW (1u << 25)
-
-/* Whether a packet's number replaces the note: it is ahead, or so far behind that one of the two was forged.
- * The next true packet then mends it, whichever it was. */
-LIMPET_INLINE int limpet_replaces(__u32 number, __u32 note) {
-    return note - number > LIMPET_NOTE_WINDOW;
-}
-
 /* What an active flow remembers of each packet: enough for a RST with the right numbers, for the idle
  * timeout and for the operator. Two CPUs may write at once; each value is whole and the next packet mends it.
  */
 LIMPET_INLINE void limpet_remember(struct limpet_flow* flow, const struct limpet_packet* packet, __u32 now) {
-    if ((packet->flags & LIMPET_TCP_ACK) && limpet_replaces(packet->acknowledgement, flow->note_ack))
+    if ((packet->flags & LIMPET_TCP_ACK) &&
+        limpet_replaces(packet->acknowledgement, flow->note_ack, LIMPET_NOTE_WINDOW))
         flow->note_ack = packet->acknowledgement;
-    if (limpet_replaces(packet->sequence_end, flow->note_sequence_end))
+    if (limpet_replaces(packet->sequence_end, flow->note_sequence_end, LIMPET_NOTE_WINDOW))
         flow->note_sequence_end = packet->sequence_end;
     flow->tick = now;
     flow->packets += 1;
     flow->bytes += packet->payload;
 }
 
-/* Data on a flow that a RST had sent to CLOSING: the RST was not believed, the connection lives. */
-LIMPET_INLINE void limpet_revive(int family, struct limpet_flow* flow) {
+/* How long nothing came from an end before its ACK is no late one, but what it says now. */
+#define LIMPET_OLD_TICKS LIMPET_TICKS_PER_SECOND
+
+/* Whether an end denies the FIN that came in its name: it sends data from behind it, or, after a silence, an
+ * ACK from before it. So answers an end that is asked (Probing) and never sent one. An end that repeats lost
+ * data from before its FIN is no proof; nor is anything once the FIN was believed. */
+LIMPET_INLINE int limpet_denies_fin(const struct limpet_flow* flow, const struct limpet_flow* peer,
+                                    const struct limpet_packet* packet, __u32 now) {
+    if (!(flow->flags & LIMPET_FLOW_FIN_SEEN) || limpet_acknowledged(flow, peer)) return 0;
+    __u32 before = flow->note_sequence_end - packet->sequence_end;
+    if (packet->payload) return before && 0U - before <= LIMPET_FIN_WINDOW;
+    return before && before <= LIMPET_FIN_WINDOW && now - flow->tick >= LIMPET_OLD_TICKS;
+}
+
+/* What a closing flow's ends say without FIN, RST or SYN may show that the connection lives: data behind a
+ * RST that was not believed, or that a FIN was none. The other end's FIN may be true: it stands. */
+LIMPET_INLINE void limpet_revive(int family, struct limpet_flow* flow, const struct limpet_packet* packet,
+                                 __u32 now) {
     struct limpet_flow* peer = limpet_peer(family, flow);
     if (!peer) return;
+    if (flow->close_reason == LIMPET_REASON_END_RST) {
+        if (!packet->payload) return;
+    } else {
+        if (!limpet_denies_fin(flow, peer, packet, now)) return;
+        limpet_count(LIMPET_REASON_FIN_DENIED);
+        bpf_spin_lock(&flow->lock);
+        flow->flags &= (__u8)~LIMPET_FLOW_FIN_SEEN;
+        flow->note_sequence_end = packet->sequence_end; /* the true numbers */
+        if (packet->flags & LIMPET_TCP_ACK) flow->note_ack = packet->acknowledgement;
+        bpf_spin_unlock(&flow->lock);
+    }
     limpet_set_state(peer, LIMPET_STATE_ACTIVE, LIMPET_REASON_NONE);
     limpet_set_state(flow, LIMPET_STATE_ACTIVE, LIMPET_REASON_NONE);
 }
@@ -208,9 +266,8 @@ LIMPET_INLINE int limpet_follow(int family, const void* key, struct limpet_flow*
     int verdict = LIMPET_VERDICT_FORWARD;
     if (packet->flags & (LIMPET_TCP_SYN | LIMPET_TCP_FIN | LIMPET_TCP_RST))
         verdict = limpet_mark_end(family, key, flow, packet);
-    else if (flow->state == LIMPET_STATE_CLOSING && packet->payload &&
-             flow->close_reason == LIMPET_REASON_END_RST)
-        limpet_revive(family, flow);
+    else if (flow->state == LIMPET_STATE_CLOSING)
+        limpet_revive(family, flow, packet, now);
     if (verdict == LIMPET_VERDICT_FORWARD) limpet_remember(flow, packet, now);
     return verdict;
 }

@@ -9,8 +9,8 @@
 
 #include "events.h"
 
-/* Whether `operation` may leave `state`. */
-LIMPET_INLINE int limpet_allowed(__u8 operation, __u8 state) {
+/* Whether `operation` may be done to an entry in this `state`; `why` is what closed it. */
+LIMPET_INLINE int limpet_allowed(__u8 operation, __u8 state, __u8 why) {
     switch (operation) {
         case LIMPET_OPERATION_READ:
             return 1;
@@ -27,6 +27,8 @@ LIMPET_INLINE int limpet_allowed(__u8 operation, __u8 state) {
         case LIMPET_OPERATION_MARK:
         case LIMPET_OPERATION_UNMARK:
             return state == LIMPET_STATE_ACTIVE || state == LIMPET_STATE_CLOSING;
+        case LIMPET_OPERATION_REOPEN:
+            return state == LIMPET_STATE_CLOSING && why == LIMPET_REASON_END_FIN;
         default:
             return 0;
     }
@@ -51,8 +53,9 @@ LIMPET_INLINE void limpet_write_exit(int family, void* entry, const struct limpe
     __builtin_memcpy(flow->id_part, leg->id_part, LIMPET_ID_PART6);
 }
 
+/* `refused`: it is not allowed, whatever the state; the leg is only read. */
 LIMPET_INLINE void limpet_change_leg(int family, const struct limpet_command* command, struct limpet_leg* leg,
-                                     __u32 now) {
+                                     int refused, __u32 now) {
     if (!leg->present) return;
     void* entry;
     if (family == 4) {
@@ -73,7 +76,7 @@ LIMPET_INLINE void limpet_change_leg(int family, const struct limpet_command* co
     bpf_spin_lock(&flow->lock);
     int generation_fits =
         operation != LIMPET_OPERATION_RETIRE || !leg->created || leg->created == flow->created;
-    if (!limpet_allowed(operation, flow->state) || !generation_fits) {
+    if (refused || !limpet_allowed(operation, flow->state, flow->close_reason) || !generation_fits) {
         leg->result = LIMPET_RESULT_WRONG_STATE;
     } else {
         leg->result = LIMPET_RESULT_OK;
@@ -136,6 +139,11 @@ LIMPET_INLINE void limpet_change_leg(int family, const struct limpet_command* co
             case LIMPET_OPERATION_UNMARK:
                 flow->flags &= (__u8)~leg->flags;
                 break;
+            case LIMPET_OPERATION_REOPEN:
+                flow->flags &= (__u8)~leg->flags;
+                flow->close_reason = 0;
+                flow->state = LIMPET_STATE_ACTIVE;
+                break;
             default:
                 break;
         }
@@ -152,11 +160,13 @@ LIMPET_INLINE void limpet_change_leg(int family, const struct limpet_command* co
     bpf_spin_unlock(&flow->lock);
 }
 
-/* The broker's side first: when the client's packets begin to cross, the answers find their way. */
+/* The broker's side first: when the client's packets begin to cross, the answers find their way. Where it
+ * cannot be activated the client's is left as it is: half a pair would forward to nobody. */
 LIMPET_INLINE void limpet_change_pair(int family, struct limpet_command* command) {
     __u32 now = limpet_now();
-    limpet_change_leg(family, command, &command->leg[1], now);
-    limpet_change_leg(family, command, &command->leg[0], now);
+    limpet_change_leg(family, command, &command->leg[1], 0, now);
+    int half = command->operation == LIMPET_OPERATION_ACTIVATE && command->leg[1].result != LIMPET_RESULT_OK;
+    limpet_change_leg(family, command, &command->leg[0], half, now);
 }
 
 #endif

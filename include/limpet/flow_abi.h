@@ -169,6 +169,7 @@ enum limpet_operation {
     LIMPET_OPERATION_CLOSE = 7,    /* ACTIVE -> CLOSING */
     LIMPET_OPERATION_MARK = 8,   /* ACTIVE: sets flags, for parked packets that did not cross the data path */
     LIMPET_OPERATION_UNMARK = 9, /* ACTIVE: clears flags */
+    LIMPET_OPERATION_REOPEN = 10, /* CLOSING by FIN -> ACTIVE, and clears flags */
 };
 
 #define LIMPET_RESULT_OK          0

@@ -127,7 +127,9 @@
     X(CLOSE_TLS_TIMEOUT, "close_tls_timeout", "no complete TLS handshake within connect_timeout")           \
     X(CLOSE_TLS_BUSY, "close_tls_busy", "more TLS handshakes at once than max_handshakes")                  \
     X(TLS_BROKEN, "tls_broken", "an established TLS connection sent what cannot be read")                   \
-    X(BROKER_TLS, "broker_tls", "the TLS handshake with a broker failed")
+    X(BROKER_TLS, "broker_tls", "the TLS handshake with a broker failed")                                   \
+    X(FIN_DENIED, "fin_denied", "an end spoke on behind a FIN that had come in its name: the flow goes on") \
+    X(FIN_UNCONFIRMED, "fin_unconfirmed", "an end gave no answer about its FIN: the flow is open again")
 
 enum limpet_reason {
 #define LIMPET_REASON_ENTRY(identifier, name, sentence) LIMPET_REASON_##identifier,

@@ -26,7 +26,10 @@ class Asking : public FlowTest {
         auto sender = dataplane::RawSender::open();
         ASSERT_TRUE(sender) << sender.error().line();
         sender_.emplace(std::move(*sender));
-        probing_.emplace(world().maps(), *sender_, [this] { ++sent_; });
+        probing_.emplace(world().maps(), *sender_, [this](Reason reason) {
+            EXPECT_EQ(reason, LIMPET_REASON_PROBED);
+            ++sent_;
+        });
     }
     [[nodiscard]] static dataplane::FlowPair pair_of(const Flow& flow) {
         return {flow.client_key, flow.broker_key};

@@ -53,12 +53,31 @@ class Refusals : public FlowTest {
         }
         EXPECT_EQ(flow.client_entry().flags & LIMPET_FLOW_NOTE_SEEN, 0) << sentence;
     }
+    /// In HOLD the host must get no byte that the note does not tell of; past its deadline it may, as nobody
+    /// hands off any more.
+    void expect_dropped_in_hold(const std::function<void(Packet&)>& change, Reason reason,
+                                const char* sentence) {
+        Flow flow(world(), family());
+        flow.make_pending();
+        flow.be_noted();
+        flow.hold();
+        auto packet = flow.from_client();
+        change(packet);
+        expect_dropped(flow, packet, reason, sentence);
+        flow.hold(-10);
+        for (const auto program : both_programs)
+            EXPECT_EQ(flow.client_sends(program, packet).verdict, Verdict::pass)
+                << name_of(program) << ": " << sentence;
+    }
     void check(const std::function<void(Packet&)>& change, Reason reason, const char* sentence) {
         Flow flow(world(), family());
         flow.splice();
         auto packet = flow.from_client();
         change(packet);
         expect_dropped(flow, packet, reason, sentence);
+        ASSERT_EQ(flow.change(LIMPET_OPERATION_CLOSE).leg[0].result, LIMPET_RESULT_OK);
+        expect_dropped(flow, packet, reason, sentence);
+        expect_dropped_in_hold(change, reason, sentence);
         expect_passed_in_pending(change, sentence);
     }
 };

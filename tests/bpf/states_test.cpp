@@ -85,8 +85,10 @@ TEST_P(States, notes_are_serial_numbers) {
         {"over the wrap", 0xffff'ff10, 0x200, 0x10, 5, 0x110, 0x10, 5},
         {"an old retransmission takes nothing back", 0xffff'ff00, 16, 0xffff'fff8, 0xffff'fff8, 0x110, 0x10,
          5},
-        {"half of the number space ahead is still ahead", 0x110, 0, 0x7fff'0010, 0x7fff'0005, 0x110,
-         0x7fff'0010, 0x7fff'0005},
+        {"as much ahead as a connection may have under way", 0x110, 0, 0x1ff'0010, 0x1f'0005, 0x110,
+         0x1ff'0010, 0x1f'0005},
+        {"farther ahead it may be forged: the clock does not believe it", 0x110, 0, 0x7fff'0010, 0x20'0005,
+         0x110, 0x7fff'0010, 0x1f'0005},
     };
     for (const auto program : both_programs) {
         Flow flow(world(), family());

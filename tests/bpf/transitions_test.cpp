@@ -48,6 +48,8 @@ TEST_P(Transitions, happen_exactly_where_they_are_allowed) {
         {LIMPET_OPERATION_RENEW, {retired}, pending},
         {LIMPET_OPERATION_CLOSE, {active, closing}, closing},
         {LIMPET_OPERATION_MARK, {active, closing}, 0},
+        {LIMPET_OPERATION_UNMARK, {active, closing}, 0},
+        {LIMPET_OPERATION_REOPEN, {}, 0},
         {0, {}, 0},
         {99, {}, 0},
     };
@@ -82,6 +84,48 @@ TEST_P(Transitions, say_which_leg_is_missing_and_change_the_other) {
     const auto done = flow.change(LIMPET_OPERATION_HOLD);
     EXPECT_EQ(done.leg[1].result, LIMPET_RESULT_MISSING);
     EXPECT_EQ(done.leg[0].result, LIMPET_RESULT_OK);
+}
+
+TEST_P(Transitions, reopen_what_fins_closed_and_nothing_else) {
+    for (const auto why : {LIMPET_REASON_END_FIN, LIMPET_REASON_END_RST}) {
+        Flow flow(world(), family());
+        bring(flow, LIMPET_STATE_ACTIVE);
+        auto order = flow.command(LIMPET_OPERATION_MARK);
+        for (auto& leg : order.leg) leg.flags = LIMPET_FLOW_FIN_SEEN | LIMPET_FLOW_DOUBTED;
+        ASSERT_TRUE(world().maps().run(order));
+        order = flow.command(LIMPET_OPERATION_CLOSE);
+        for (auto& leg : order.leg) leg.close_reason = static_cast<std::uint8_t>(why);
+        ASSERT_TRUE(world().maps().run(order));
+        order = flow.command(LIMPET_OPERATION_REOPEN);
+        order.leg[0].flags = LIMPET_FLOW_FIN_SEEN;
+        ASSERT_TRUE(world().maps().run(order));
+        const bool by_fin = why == LIMPET_REASON_END_FIN;
+        for (const auto& leg : order.leg) {
+            EXPECT_EQ(leg.result, by_fin ? LIMPET_RESULT_OK : LIMPET_RESULT_WRONG_STATE);
+            EXPECT_EQ(leg.state, by_fin ? LIMPET_STATE_ACTIVE : LIMPET_STATE_CLOSING);
+        }
+        const auto mask = LIMPET_FLOW_FIN_SEEN | LIMPET_FLOW_DOUBTED;
+        EXPECT_EQ(flow.client_entry().flags & mask, by_fin ? LIMPET_FLOW_DOUBTED : mask);
+        EXPECT_EQ(flow.broker_entry().flags & mask, mask) << "only what was named is cleared";
+    }
+}
+
+TEST_P(Transitions, activate_no_client_leg_whose_broker_leg_cannot_be) {
+    for (const bool gone : {false, true}) {
+        Flow flow(world(), family());
+        bring(flow, LIMPET_STATE_HOLD);
+        ASSERT_TRUE(
+            world().maps().retire(flow.broker_key, flow.broker_generation, LIMPET_REASON_HOLD_EXPIRED));
+        if (gone) {
+            ASSERT_TRUE(world().maps().remove(flow.broker_key, flow.broker_generation));
+        }
+        const auto before = flow.client_entry();
+        const auto done = flow.change(LIMPET_OPERATION_ACTIVATE);
+        EXPECT_EQ(done.leg[1].result, gone ? LIMPET_RESULT_MISSING : LIMPET_RESULT_WRONG_STATE);
+        EXPECT_NE(done.leg[0].result, LIMPET_RESULT_OK) << "the daemon is told that nothing was activated";
+        const auto after = flow.client_entry();
+        EXPECT_EQ(std::memcmp(&before, &after, sizeof before), 0) << "half a pair forwards to nobody";
+    }
 }
 
 TEST_P(Transitions, leave_a_leg_alone_that_is_not_meant) {

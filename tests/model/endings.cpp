@@ -3,6 +3,7 @@
 // janitor, and somebody who knows the tuple and guesses numbers. `endings CASE`.
 #define LIMPET_MODEL_MAIN
 #include <algorithm>
+#include <iterator>
 #include <string_view>
 
 #include "checker.h"
@@ -14,14 +15,24 @@ namespace {
 struct Case {
     const char* name;
     Number forgeries;
+    bool near;      ///< they are FINs a little ahead of the right number, and SYNs
     bool true_end;  ///< the client resets, or comes back with a SYN
 };
 
 constexpr Case cases[] = {
-    {"forged", 3, false},
-    {"comes_back", 0, true},
-    {"forged_while_it_ends", 1, true},
+    {"forged", 3, false, false},
+    {"guessed", 3, true, false},
+    {"comes_back", 0, false, true},
+    {"forged_while_it_ends", 1, false, true},
 };
+
+/// Rules of the janitor that can be left out, to see that the model notices.
+enum class Mutation {
+    none,
+    fins_believed,  // a flow that FINs closed is over, acknowledged or not
+    not_asked,      // nobody asks its ends
+};
+constexpr const char* mutation_names[] = {"none", "fins_believed", "not_asked"};
 
 /// Numbers from here on stand for some that are far out of every window: nobody is told what a flow's are.
 constexpr Number far = 200;
@@ -35,6 +46,9 @@ struct Cpu {
     friend bool operator<(const Cpu& a, const Cpu& b) { return std::memcmp(&a, &b, sizeof a) < 0; }
 };
 
+/// Packet::content of an answer to a question that was put after a silence.
+constexpr Number after_silence = 1;
+
 enum Phase : Number { watching, found, client_retired };
 
 struct State {
@@ -42,11 +56,13 @@ struct State {
     std::array<Cpu, 2> cpus;
     Map map;
     Number forgeries;
-    Number ended;     // the client's connection has ended in truth
-    Number syns;      // that the client may still send
-    Number listener;  // a SYN of the client's waits there
-    Number janitor;   // Phase
-    Number seen;      // the life that it read
+    Number ended;                 // the client's connection has ended in truth
+    Number syns;                  // that the client may still send
+    Number listener;              // a SYN of the client's waits there
+    Number janitor;               // Phase
+    Number seen;                  // the life that it read
+    std::array<Number, 2> asked;  // of this leg's end: whether it got a question and has not answered it
+    Number acks;                  // that the ends may send of their own
 };
 
 using Steps = Checker<State>;
@@ -65,7 +81,7 @@ model_packet true_numbers(const Packet& packet) {
 
 class Endings {
   public:
-    explicit Endings(const Case& what) : case_(what) {}
+    Endings(const Case& what, Mutation mutation) : case_(what), mutation_(mutation) {}
 
     [[nodiscard]] State first() const {
         State state{};
@@ -81,12 +97,14 @@ class Endings {
         }
         state.forgeries = case_.forgeries;
         state.syns = case_.true_end ? 2 : 0;
+        state.acks = case_.near ? 1 : 0;
         return state;
     }
 
     void successors(const State& state, Steps& steps) {
         somebody(state, steps);
         client(state, steps);
+        ends(state, steps);
         cpus(state, steps);
         listener(state, steps);
         janitor(state, steps);
@@ -94,7 +112,7 @@ class Endings {
 
     [[nodiscard]] bool settled(const State& state) const {
         const auto* client = state.map.find(0);
-        if (state.ended == 0) return true;
+        if (state.ended == 0) return active(state, 0) && active(state, 1);
         // nothing of the old life is left, and the new one is whole
         return state.map.find(1) == nullptr && (client == nullptr || client->life == 2);
     }
@@ -107,7 +125,14 @@ class Endings {
 
     void somebody(const State& state, Steps& steps) {
         if (state.forgeries == 0) return;
-        for (int leg = 0; leg < 2; ++leg)
+        for (int leg = 0; leg < 2 && case_.near; ++leg) {
+            auto next = state;
+            --next.forgeries;
+            const auto guess = static_cast<Number>(theirs[leg] + 3);
+            if (next.arriving[leg].put({present | fin | ack, guess, static_cast<Number>(ours[leg] + 1), 0}))
+                take(steps, next, "somebody guesses the number of a FIN");
+        }
+        for (int leg = 0; leg < 2 && !case_.near; ++leg)
             for (const Number kind : {rst, fin, syn, static_cast<Number>(data | ack)}) {
                 auto next = state;
                 --next.forgeries;
@@ -139,6 +164,31 @@ class Endings {
         if (state.ended != 0 && next.arriving[0].empty() && state.map.spliced(0) &&
             next.arriving[0].put({present | rst, static_cast<Number>(theirs[0] + 1), 0, 0}))
             take(steps, next, "the client resets the old connection again");
+    }
+
+    static bool active(const State& state, int leg) {
+        const auto* entry = state.map.find(leg);
+        return entry != nullptr && entry->state == LIMPET_STATE_ACTIVE;
+    }
+
+    /// Both have their connection, and say so when they are asked, or now and then.
+    void ends(const State& state, Steps& steps) {
+        for (int leg = 0; leg < 2 && state.ended == 0; ++leg) {
+            const Packet answer{present | ack, static_cast<Number>(theirs[leg] + 1),
+                                static_cast<Number>(ours[leg] + 1), after_silence};
+            auto next = state;
+            if (state.asked[leg] != 0 && next.arriving[leg].put(answer)) {
+                next.asked[leg] = 0;
+                take(steps, next, "an end answers");
+            }
+            next = state;
+            auto acknowledges = answer;
+            acknowledges.content = 0;
+            if (state.acks != 0 && next.arriving[leg].put(acknowledges)) {
+                --next.acks;
+                take(steps, next, "an end acknowledges");
+            }
+        }
     }
 
     void cpus(const State& state, Steps& steps) {
@@ -185,17 +235,19 @@ class Endings {
             Loaded::flows[leg].flow.note_sequence_end = wide(next.map.find(leg)->end);
             Loaded::flows[leg].flow.note_ack = wide(next.map.find(leg)->acknowledged);
         }
-        const int verdict = model_follow(&key, &Loaded::flows[cpu.leg], &packet, deadline);
+        const auto now = deadline + (cpu.packet.content == after_silence ? LIMPET_TICKS_PER_SECOND : 0);
+        const int verdict = model_follow(&key, &Loaded::flows[cpu.leg], &packet, now);
         Loaded::store(next.map);
         if (verdict == MODEL_FORWARD && cpu.packet.is(syn))
             return steps.fail("I6: a SYN on a live tuple reaches the broker as it is", label);
         if (verdict == MODEL_PASS) to_host(next, cpu.packet);
         if (state.ended == 0)
             for (int leg = 0; leg < 2; ++leg)
-                if (next.map.find(leg) == nullptr || next.map.find(leg)->state != LIMPET_STATE_ACTIVE)
-                    return steps.fail("I6: a flow ends although neither end has ended it", label);
+                if (!(case_.near ? next.map.spliced(leg) : active(next, leg)))
+                    return steps.fail(ended_by_nobody, label);
         take(steps, next, label);
     }
+    static constexpr const char* ended_by_nobody = "I6: a flow ends although neither end has ended it";
 
     /// Connection::State::track_client(): an entry for the new connection, or the old one made anew.
     void listener(const State& state, Steps& steps) {
@@ -214,9 +266,34 @@ class Endings {
         take(steps, next, "the session renews the entry");
     }
 
+    /// Janitor's is_over() of what is CLOSING.
+    [[nodiscard]] bool over(const State& state) const {
+        const auto* client = state.map.find(0);
+        const auto* broker = state.map.find(1);
+        if (broker->state != LIMPET_STATE_CLOSING) return false;
+        if (broker->reason != LIMPET_REASON_END_FIN || mutation_ == Mutation::fins_believed) return true;
+        return client != nullptr && acknowledged(*client, *broker) && acknowledged(*broker, *client);
+    }
+    static bool acknowledged(const Entry& sender, const Entry& receiver) {
+        return receiver.acknowledged == static_cast<Number>(sender.end + sender.sequence_delta);
+    }
+
+    /// Janitor::check_closing() and Probing, after a silence: nothing is on its way any more.
+    void question(const State& state, Steps& steps) {
+        if (mutation_ == Mutation::not_asked || state.map.find(1) == nullptr || over(state)) return;
+        if (!state.map.both_spliced() || active(state, 0) || active(state, 1)) return;
+        const bool silent = state.arriving[0].empty() && state.arriving[1].empty() &&
+                            std::ranges::none_of(state.cpus, [](const Cpu& cpu) { return cpu.busy != 0; });
+        if (!silent || state.asked[0] != 0 || state.asked[1] != 0) return;
+        auto next = state;
+        next.asked = {1, 1};
+        take(steps, next, "the janitor asks both ends about their FINs");
+    }
+
     /// Janitor::end(), from what it read to what it retires; its events may come late, or a sweep instead of
     /// them.
     void janitor(const State& state, Steps& steps) {
+        question(state, steps);
         auto next = state;
         if (state.janitor == watching) {
             const auto* client = state.map.find(0);
@@ -225,9 +302,10 @@ class Endings {
             // (Probing).
             const bool told = state.ended != 0 && client != nullptr && client->life == 1 &&
                               (client->flags & LIMPET_FLOW_DOUBTED) != 0;
-            const bool over = broker != nullptr && (told || broker->state == LIMPET_STATE_CLOSING ||
-                                                    broker->state == LIMPET_STATE_RETIRED);
-            if (over && broker->removal == 0) {
+            const bool ends =
+                broker != nullptr && (told || over(state) || broker->state == LIMPET_STATE_RETIRED);
+            if (ends && broker->removal == 0) {
+                if (state.ended == 0) return steps.fail(ended_by_nobody, "the janitor finds the flow over");
                 next.janitor = found;
                 next.seen = client != nullptr ? client->life : 1;
                 if (next.seen == 2)
@@ -272,6 +350,7 @@ class Endings {
     }
 
     const Case& case_;
+    Mutation mutation_;
 };
 
 int report(const char* name, const Verdict& verdict) {
@@ -287,12 +366,15 @@ int report(const char* name, const Verdict& verdict) {
 
 int main(int argc, char** argv) {
     using namespace limpet::model;
+    const std::string_view mutation = argc > 2 ? argv[2] : "none";
+    const auto* const known = std::find(std::begin(mutation_names), std::end(mutation_names), mutation);
     for (const auto& each : cases) {
-        if (argc < 2 || std::string_view(argv[1]) != each.name) continue;
-        Endings model(each);
+        if (argc < 2 || std::string_view(argv[1]) != each.name || known == std::end(mutation_names)) continue;
+        Endings model(each, static_cast<Mutation>(known - std::begin(mutation_names)));
         Checker<State> checker(2'000'000);
         return report(each.name, checker.run(model, model.first()));
     }
     for (const auto& each : cases) std::printf("case %s\n", each.name);
+    for (const auto* each : mutation_names) std::printf("mutation %s\n", each);
     return 2;
 }

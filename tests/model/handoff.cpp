@@ -57,6 +57,7 @@ enum class Mutation {
     late_reset_ignored,  // a RST that a frozen socket gets is not acted upon
     expiry_not_told,     // the next daemon tells nobody whose HOLD expired
     result_unchecked,    // the worker does not look whether ACTIVATE was done
+    half_activated,      // the client's leg is activated although the broker's could not be
 };
 
 constexpr const char* mutation_names[] = {"none",
@@ -72,7 +73,8 @@ constexpr const char* mutation_names[] = {"none",
                                           "orphans_not_told",
                                           "late_reset_ignored",
                                           "expiry_not_told",
-                                          "result_unchecked"};
+                                          "result_unchecked",
+                                          "half_activated"};
 
 enum Phase : Number {
     pumping,      // PENDING: bytes go between the sockets
@@ -650,7 +652,14 @@ class Handoff {
         limpet_leg with{};
         with.sequence_delta = static_cast<std::uint32_t>(to.next - from.received);
         with.acknowledgement_delta = static_cast<std::uint32_t>(to.received - from.next);
-        const auto done = run(next.map, LIMPET_OPERATION_ACTIVATE, leg, now(next), &with);
+        // limpet_change_pair(): not the client's leg where the broker's could not be
+        const bool half = leg == 0 && next.copies[0].used != 0;
+        const auto done = half && mutation_ != Mutation::half_activated
+                              ? limpet_command{}
+                              : run(next.map, LIMPET_OPERATION_ACTIVATE, leg, now(next), &with);
+        if (half && next.map.spliced(0))
+            return steps.fail("I3: a leg is active although the other one could not be activated",
+                              "the worker activates the client's leg");
         const bool good = done.leg[leg].result == LIMPET_RESULT_OK || mutation_ == Mutation::result_unchecked;
         next.note_end = next.note_ack = {};
         // One command sets both legs: what the first one came to is seen after the second.

@@ -20,19 +20,10 @@ std::chrono::milliseconds ticks_to_time(std::uint32_t ticks) {
     return std::chrono::milliseconds(ticks * nanoseconds_per_tick / 1'000'000);
 }
 
-/// Whether the other end has acknowledged all that this one sent, its FIN included.
-bool acknowledged(const FlowEntry& sender, const FlowEntry& receiver) {
-    return receiver.flow.note_ack == sender.flow.note_sequence_end + sender.flow.sequence_delta;
-}
-
-/// How long a closing flow must be silent before it is over: nobody has anything to repeat after a RST, or
-/// when both FINs were acknowledged.
-std::chrono::milliseconds closing_silence(const FlowEntry& client, const FlowEntry& broker,
-                                          std::chrono::milliseconds closing_timeout) {
-    const bool done = client.flow.close_reason != LIMPET_REASON_END_FIN ||
-                      (acknowledged(client, broker) && acknowledged(broker, client));
-    return done ? closing_timeout
-                : std::max<std::chrono::milliseconds>(closing_timeout, unacknowledged_timeout);
+/// Whether a closing flow is certain to be over: after a RST, or when both FINs were acknowledged.
+bool is_over(const FlowEntry& client, const FlowEntry& broker) {
+    return client.flow.close_reason != LIMPET_REASON_END_FIN ||
+           (acknowledged(client, broker) && acknowledged(broker, client));
 }
 
 bool was_reset(const Fd& socket) {
@@ -51,7 +42,7 @@ Janitor::Janitor(const Options& options, FlowMaps& maps, SourcePorts& ports, Raw
       ports_(ports),
       sender_(sender),
       wake_(eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)),
-      probing_(maps, sender, [count = std::move(count)] { count(LIMPET_REASON_PROBED); }),
+      probing_(maps, sender, std::move(count)),
       ending_(maps) {
     events_ = ring_buffer__new(events, &Janitor::handle_event, this, nullptr);
 }
@@ -104,7 +95,7 @@ void Janitor::remove_later(const FlowKey& key, std::uint32_t generation, bool br
 
 void Janitor::watch_closing(const FlowPair& pair) {
     const std::lock_guard guard(mutex_);
-    checks_.push_back({Clock::now() + options_.closing_timeout, pair});
+    checks_.push_back({Clock::now() + options_.closing_timeout, pair, 0});
 }
 
 void Janitor::run() {
@@ -126,19 +117,19 @@ void Janitor::run() {
         const auto now = Clock::now();
         close_due(now);
         std::vector<std::pair<FlowKey, Reason>> kills;
-        std::vector<FlowPair> due;
+        std::vector<Check> due;
         {
             const std::lock_guard guard(mutex_);
             kills.swap(kills_);
             while (!checks_.empty() && checks_.front().due <= now) {
-                due.push_back(checks_.front().pair);
+                due.push_back(checks_.front());
                 checks_.pop_front();
             }
         }
-        for (const auto& pair : due)
-            if (const auto wait = check_closing(pair)) {
+        for (auto& check : due)
+            if (const auto wait = check_closing(check.pair, check.asked)) {
                 const std::lock_guard guard(mutex_);
-                checks_.push_back({now + *wait, pair});
+                checks_.push_back({now + *wait, check.pair, check.asked});
             }
         ending_.step(now, [this](const FlowKey& key, Reason reason) { return kill(key, reason); });
         probing_.step(now, [this](const FlowPair& pair) { kill(pair.client, LIMPET_REASON_END_UNANSWERED); });
@@ -206,21 +197,28 @@ void Janitor::take_doubt(const FlowPair& pair, const FlowKey& key, std::uint32_t
         probing_.begin(pair, Probing::Cause::doubt, Clock::now());
 }
 
-std::optional<std::chrono::milliseconds> Janitor::check_closing(const FlowPair& pair) {
+std::optional<std::chrono::milliseconds> Janitor::check_closing(const FlowPair& pair, unsigned& asked) {
     const auto client = maps_.read(pair.client);
     const auto broker = maps_.read(pair.broker);
     if (!client || !broker || client->flow.state != LIMPET_STATE_CLOSING ||
         broker->flow.state != LIMPET_STATE_CLOSING)
         return std::nullopt;
     const auto present = tick_now();
-    const auto silence = ticks_to_time(std::min(present - client->flow.tick, present - broker->flow.tick));
-    if (silence + std::chrono::milliseconds(20) <
-        closing_silence(*client, *broker, options_.closing_timeout)) {
-        // The last ACK may come at any time: looked at again no later than after the short time.
-        return std::max(options_.closing_timeout - silence, options_.closing_timeout / 4);
+    const auto silence = ticks_to_time(std::min(present - client->flow.tick, present - broker->flow.tick)) +
+                         std::chrono::milliseconds(20);
+    const bool over = is_over(*client, *broker);
+    if (over && silence >= options_.closing_timeout) {
+        end(pair, static_cast<Reason>(client->flow.close_reason), *client);
+        return std::nullopt;
     }
-    end(pair, static_cast<Reason>(client->flow.close_reason), *client);
-    return std::nullopt;
+    // Two FINs that nobody acknowledged may be guesses. Whose they are confirms them, and is asked less
+    // often.
+    const auto patience = std::max<std::chrono::milliseconds>(options_.closing_timeout, closing_patience);
+    if (!over && silence >= patience * (1U << asked) &&
+        probing_.begin(pair, Probing::Cause::closing, Clock::now()))
+        asked = std::min(asked + 1, closing_questions);
+    // The last ACK may come at any time: looked at again no later than after the short time.
+    return std::max(options_.closing_timeout - silence, options_.closing_timeout / 4);
 }
 
 void Janitor::end(const FlowPair& pair, Reason reason, const FlowEntry& client) {
@@ -349,10 +347,11 @@ void Janitor::visit(const FlowKey& key, const FlowEntry& entry) {
     const auto pair = pair_of(key, entry);
     if (!pair) return;
     if (flow.state == LIMPET_STATE_CLOSING &&
-        ticks_to_time(tick_now() - flow.tick) > 2 * options_.closing_timeout)
-        check_closing(*pair);
-    else if (flow.state == LIMPET_STATE_RETIRED && flow.client_hash != 0 &&
-             ticks_to_time(tick_now() - flow.tick) > 2 * options_.retire_grace + sweep_interval)
+        ticks_to_time(tick_now() - flow.tick) > 2 * options_.closing_timeout) {
+        unsigned asked = closing_questions;
+        check_closing(*pair, asked);
+    } else if (flow.state == LIMPET_STATE_RETIRED && flow.client_hash != 0 &&
+               ticks_to_time(tick_now() - flow.tick) > 2 * options_.retire_grace + sweep_interval)
         end(*pair, static_cast<Reason>(flow.close_reason), entry);
 }
 

@@ -88,6 +88,7 @@ class Janitor {
     struct Check {
         Clock::time_point due;
         FlowPair pair;
+        unsigned asked;  ///< how often its ends were asked about their FINs
     };
 
     void run();
@@ -96,8 +97,9 @@ class Janitor {
     void tell_reset(const FlowPair& pair, const FlowEntry& broker);
     void take_doubt(const FlowPair& pair, const FlowKey& key, std::uint32_t sequence);
     [[nodiscard]] std::optional<FlowPair> pair_of(const FlowKey& key, const FlowEntry& entry) const;
-    /// Ends a closing flow that has been silent for long enough; otherwise when to look again, if ever.
-    std::optional<std::chrono::milliseconds> check_closing(const FlowPair& pair);
+    /// Ends a closing flow that is over and has been silent for long enough, or asks the ends of one that may
+    /// not be; when to look again, if ever.
+    std::optional<std::chrono::milliseconds> check_closing(const FlowPair& pair, unsigned& asked);
     void remove_orphan(const FlowKey& key, const FlowEntry& entry);
     /// Both entries RETIRED, counts and handler called once, removal scheduled.
     void end(const FlowPair& pair, Reason reason, const FlowEntry& client);
@@ -142,9 +144,10 @@ class Janitor {
 /// How long both sockets of a spliced connection stay open in repair mode: a pure ACK that passed in HOLD may
 /// still be on its way and must find its socket, not be answered with RST.
 inline constexpr std::chrono::milliseconds socket_grace{50};
-/// Silence of a closing flow of which an end has not acknowledged the other's FIN: its sender repeats it for
-/// about this long (RFC 9293 3.8.1; Linux: tcp_orphan_retries).
-inline constexpr std::chrono::seconds unacknowledged_timeout{60};
+/// Silence after which the ends of a flow are asked that closes by FINs nobody acknowledged, and how often
+/// the time is doubled. It is longer than the data path takes an ACK for a late one (LIMPET_OLD_TICKS).
+inline constexpr std::chrono::milliseconds closing_patience{1500};
+inline constexpr unsigned closing_questions = 5;
 /// How often all entries are looked at: silent flows are found this much later at most, plus the time of the
 /// walk.
 inline constexpr std::chrono::seconds sweep_interval{2};

@@ -49,10 +49,13 @@ void Probing::step(Clock::time_point now, const std::function<void(const FlowPai
             continue;
         }
         const FlowPair pair{at->first, at->second.broker};
-        const bool gone = found == Found::unanswered && at->second.cause == Cause::silence;
+        const bool silent = found == Found::unanswered;
+        const auto asked = at->second;
         at = flows_.erase(at);
-        if (gone)
+        if (silent && asked.cause == Cause::silence)
             unanswered(pair);
+        else if (silent && asked.cause == Cause::closing)
+            reopen(pair.client, asked);
         else
             rearm(pair.client, pair.broker);
     }
@@ -61,9 +64,11 @@ void Probing::step(Clock::time_point now, const std::function<void(const FlowPai
 Probing::Found Probing::look(const FlowKey& client_key, Asked& asked, Clock::time_point now) {
     const auto client = maps_.read(client_key);
     const auto broker = maps_.read(asked.broker);
-    if (!client || !broker || client->flow.state != LIMPET_STATE_ACTIVE ||
-        broker->flow.state != LIMPET_STATE_ACTIVE)
-        return Found::settled;  // it ended meanwhile, and whoever ended it sees to the rest
+    const auto state = asked.cause == Cause::closing ? LIMPET_STATE_CLOSING : LIMPET_STATE_ACTIVE;
+    if (!client || !broker || client->flow.state != state || broker->flow.state != state)
+        return Found::settled;  // it ended meanwhile, or goes on, and whoever did that sees to the rest
+    if (asked.cause == Cause::closing && acknowledged(*client, *broker) && acknowledged(*broker, *client))
+        return Found::settled;
     if (asked.tries == 0) {
         asked.client_packets = client->flow.packets;
         asked.broker_packets = broker->flow.packets;
@@ -79,6 +84,28 @@ Probing::Found Probing::look(const FlowKey& client_key, Asked& asked, Clock::tim
     if (!broker_answered) ask(asked.broker, *broker, *client, asked.broker_answer);
     asked.due = now + probe_waits[asked.tries++];
     return Found::waiting;
+}
+
+/// Who vanished while it closed is found by its keep-alive or by probe_after, as any other who vanishes; who
+/// never closed, and sleeps, is not lost to a guessed FIN.
+void Probing::reopen(const FlowKey& client_key, const Asked& asked) const {
+    const auto client = maps_.read(client_key);
+    const auto broker = maps_.read(asked.broker);
+    if (!client || !broker) return;
+    limpet_command command{};
+    command.operation = LIMPET_OPERATION_REOPEN;
+    command.family = client_key.family;
+    for (int side = 0; side < 2; ++side) {
+        auto& leg = command.leg[side];
+        const auto& key = side == 0 ? client_key : asked.broker;
+        const bool answered = side == 0 ? client->flow.packets != asked.client_packets
+                                        : broker->flow.packets != asked.broker_packets;
+        leg.present = 1;
+        leg.flags = static_cast<std::uint8_t>(LIMPET_FLOW_DOUBTED | (answered ? 0U : LIMPET_FLOW_FIN_SEEN));
+        std::memcpy(leg.key, key.bytes.data(), key.bytes.size());
+    }
+    if (maps_.run(command) && command.leg[0].result == LIMPET_RESULT_OK)
+        count_(LIMPET_REASON_FIN_UNCONFIRMED);
 }
 
 /// The next RST or FIN is worth an event again.
@@ -109,7 +136,7 @@ void Probing::ask(const FlowKey& end, const FlowEntry& from_end, const FlowEntry
         probe.timestamps = {from_other.flow.note_tsval + from_other.flow.tsval_delta,
                             from_end.flow.note_tsval};
     }
-    if (sender_.send_probe(probe)) on_probe_();
+    if (sender_.send_probe(probe)) count_(LIMPET_REASON_PROBED);
 }
 
 }  // namespace limpet::dataplane

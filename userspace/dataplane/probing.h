@@ -25,6 +25,11 @@ struct FlowPair {
     [[nodiscard]] bool is_transparent() const { return broker.destination() == client.source(); }
 };
 
+/// Whether the other end has acknowledged all that this one sent, its FIN included (limpet_acknowledged).
+inline bool acknowledged(const FlowEntry& sender, const FlowEntry& receiver) {
+    return receiver.flow.note_ack == sender.flow.note_sequence_end + sender.flow.sequence_delta;
+}
+
 /// Used on one thread.
 class Probing {
   public:
@@ -33,10 +38,13 @@ class Probing {
         doubt,  ///< a RST or FIN that may not have been believed: silence proves nothing, keep-alive decides
                 ///< later
         silence,  ///< nothing was heard of a flow without keep-alive: who does not answer now is gone
+        closing,  ///< FINs that were not acknowledged: who denies its own opens the flow again by its answer
+                  ///< (bpf/state.h), and of whom gives none it is not believed
     };
 
-    Probing(FlowMaps& maps, RawSender& sender, std::function<void()> on_probe)
-        : maps_(maps), sender_(sender), on_probe_(std::move(on_probe)) {}
+    /// `count` counts one event: a question, or a FIN that its end did not confirm.
+    Probing(FlowMaps& maps, RawSender& sender, std::function<void(Reason)> count)
+        : maps_(maps), sender_(sender), count_(std::move(count)) {}
 
     /// A RST came from `end` (its key) with this sequence number: whether it answers a question of ours.
     [[nodiscard]] bool is_answer(const FlowPair& pair, const FlowKey& end, std::uint32_t sequence) const;
@@ -61,13 +69,14 @@ class Probing {
     enum class Found { waiting, settled, unanswered };
 
     Found look(const FlowKey& client_key, Asked& asked, Clock::time_point now);
+    void reopen(const FlowKey& client_key, const Asked& asked) const;
     void rearm(const FlowKey& client, const FlowKey& broker) const;
     void ask(const FlowKey& end, const FlowEntry& from_end, const FlowEntry& from_other,
              std::uint32_t answer);
 
     FlowMaps& maps_;
     RawSender& sender_;
-    std::function<void()> on_probe_;
+    std::function<void(Reason)> count_;
     std::unordered_map<FlowKey, Asked> flows_;  // by the client leg
     Clock::time_point next_;
 };

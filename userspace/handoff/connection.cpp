@@ -106,7 +106,9 @@ void Connection::State::track_client(int socket) {
     }
     if (reason != LIMPET_REASON_NONE) return;
     if (const auto info = read_socket(socket); info && info->established) {
-        client_segment = info->options.peer_segment;
+        // The listener's TCP_MAXSEG is for what the client sends, and not for what is sent to it.
+        const auto announced = handoff::client_segment(socket);
+        client_segment = announced ? std::min(*announced, info->path_segment) : info->options.peer_segment;
         syn_edit = missing_options(info->options);
     }
     client_key = FlowKey::make(client, listener);

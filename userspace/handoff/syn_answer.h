@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// What a SYN-ACK says. Bytes in, values out.
+// What SYNs and SYN-ACKs say. Bytes in, values out.
 #pragma once
 
 #include <cstdint>
@@ -20,5 +20,9 @@ struct SynAnswer {
 /// Reads a TCP segment, from its header on; nothing where it is no whole SYN-ACK. Options behind a malformed
 /// one are not read (RFC 9293 3.1).
 [[nodiscard]] std::optional<SynAnswer> read_syn_answer(std::span<const std::uint8_t> segment);
+
+/// The MSS that a SYN announces, from its IP header on (as TCP_SAVED_SYN gives it); nothing where it is no
+/// whole SYN, or lies behind IPv6 extension headers.
+[[nodiscard]] std::optional<std::uint32_t> read_syn_segment(std::span<const std::uint8_t> packet);
 
 }  // namespace limpet::handoff

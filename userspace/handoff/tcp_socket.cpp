@@ -9,6 +9,9 @@
 #include <sys/socket.h>
 
 #include <algorithm>
+#include <array>
+
+#include "handoff/syn_answer.h"
 
 namespace limpet::handoff {
 namespace {
@@ -36,6 +39,12 @@ std::optional<std::uint32_t> queue_position(int socket, int queue) {
     return sequence;
 }
 
+bool is_ipv6(int socket) {
+    int domain = 0;
+    socklen_t length = sizeof domain;
+    return getsockopt(socket, SOL_SOCKET, SO_DOMAIN, &domain, &length) == 0 && domain == AF_INET6;
+}
+
 std::optional<int> queue_length(int socket, unsigned long request) {
     int bytes = 0;
     if (ioctl(socket, request, &bytes) != 0) return std::nullopt;
@@ -61,8 +70,18 @@ Result<SocketInfo> read_socket(int socket) {
     options.peer_scale = options.window_scale ? info.tcpi_snd_wscale : std::uint8_t{0};
     options.own_scale = options.window_scale ? info.tcpi_rcv_wscale : std::uint8_t{0};
     options.announced_segment = info.tcpi_advmss;
+    const auto headers = is_ipv6(socket) ? 60U : 40U;  // IP and TCP, without options
+    if (info.tcpi_pmtu > headers) result.path_segment = info.tcpi_pmtu - headers;
     options.peer_segment = info.tcpi_snd_mss + (options.timestamps ? timestamps_space : 0);
     return result;
+}
+
+std::optional<std::uint32_t> client_segment(int accepted_socket) {
+    std::array<std::uint8_t, 256> packet;
+    socklen_t length = packet.size();
+    if (getsockopt(accepted_socket, IPPROTO_TCP, TCP_SAVED_SYN, packet.data(), &length) != 0)
+        return std::nullopt;
+    return read_syn_segment({packet.data(), length});
 }
 
 std::optional<int> unread_bytes(int socket) {

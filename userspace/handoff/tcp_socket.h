@@ -16,11 +16,16 @@ namespace limpet::handoff {
 struct SocketInfo {
     bool established = false;
     LegOptions options;                       ///< peer_segment as far as the socket knows it
+    std::uint32_t path_segment = 65535;       ///< what fits the way to the peer, as far as the host knows
     std::chrono::microseconds round_trip{0};  ///< smoothed
     bool silent =
         false;  ///< since its handshake the peer has sent no data, and got none that it acknowledged
 };
 [[nodiscard]] Result<SocketInfo> read_socket(int socket);
+
+/// The MSS that the client announced, which an accepted socket itself knows only up to the TCP_MAXSEG of its
+/// listener; nothing where the host did not keep its SYN (a SYN cookie) or gave it before.
+[[nodiscard]] std::optional<std::uint32_t> client_segment(int accepted_socket);
 
 /// Bytes received but not read, and sent but not acknowledged; nothing on error.
 [[nodiscard]] std::optional<int> unread_bytes(int socket);

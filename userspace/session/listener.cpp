@@ -72,6 +72,8 @@ Result<Fd> open_listening_socket(const Endpoint& address, std::uint32_t maximum_
     setsockopt(socket.get(), SOL_SOCKET, SO_REUSEPORT, &on, sizeof on);
     // Inherited by accepted sockets: a system call less for each.
     setsockopt(socket.get(), IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
+    // Accepted sockets can tell what their client announced (handoff/tcp_socket.h).
+    setsockopt(socket.get(), IPPROTO_TCP, TCP_SAVE_SYN, &on, sizeof on);
     if (maximum_segment != 0) limit_segment(socket.get(), maximum_segment);
     if (!bind_to(socket, address) || ::listen(socket.get(), backlog) != 0) {
         const int number = errno;

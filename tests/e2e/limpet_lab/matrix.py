@@ -20,13 +20,6 @@ _FULL_SEGMENT = {4: 1460, 6: 1440}  # of links of 1500 bytes
 _DROPS = ("drop_malformed", "drop_no_route", "drop_pair_missing", "drop_fragment", "drop_ip_options", "drop_ttl")
 
 
-def least_share(cell):
-    """Of plain forwarding. Both ends are told the smaller segment size of the two, for both directions
-    (docs/HANDOFF.md, "Parity"): with loss, the direction that could use larger ones is slower by that ratio."""
-    sizes = (cell.client.segment, cell.broker.segment)
-    return LEAST_SHARE * min(sizes) / max(sizes)
-
-
 @dataclasses.dataclass
 class Outcome:
     """What a cell came to; megabytes per second as (up, down)."""
@@ -179,7 +172,7 @@ class Site:
             outcome.through, outcome.plain = (
                 tuple(amount / seconds / 1e6 for amount, seconds in zip(sent[client], took[client]))
                 for client in (through, plain))
-            if outcome.share >= least_share(outcome.cell):
+            if outcome.share >= LEAST_SHARE:
                 break
 
     def _leave(self, through, plain):
@@ -205,7 +198,7 @@ class Site:
         """What is wrong with it, or nothing."""
         if outcome.how != "spliced" and outcome.how not in outcome.cell.relays_allowed():
             return f"relayed for a reason that is not allowed here: {outcome.how}"
-        if outcome.share < least_share(outcome.cell):
+        if outcome.share < LEAST_SHARE:
             return f"throughput is {outcome.share:.2f} of plain forwarding's in {outcome.rounds} rounds"
         return ""
 

@@ -204,6 +204,29 @@ def a_blind_attacker_spoils_no_ending(lab):
     ends.gone(lab)
 
 
+@scenario(modes=SPLICING)
+def guessed_fins_on_both_legs_end_nothing(lab):
+    """Who guesses numbers so near that the data path believes two FINs closes the flow for a moment: no SYN ends it
+    then, and both ends, when they are asked, say that they live."""
+    desk = ends.start(lab)
+    pair, = desk.pairs("guessed")
+    pair.talk(1)
+    impostors = ends.impostors(lab, pair)
+    for impostor, right, acknowledgement in impostors:
+        impostor.forge(wire.FIN | wire.ACK, right + (1 << 21), acknowledgement)  # beyond the receiver's window
+    impostors[0][0].forge(wire.SYN, 12_345)
+    wait_until(lambda: lab.gateway.reason("fin_denied"), 8,
+               lambda: f"an end denies its FIN: {lab.gateway.status()['reasons']}", step=0.1)
+    ends.wait_state(lab, "guessed", "active", 1)
+    if lab.gateway.reason("end_syn"):
+        raise LabError("a SYN ended the flow")
+    pair.talk(2)
+    pair.client.close()
+    ends.ends_as(pair.broker, "fin")
+    pair.broker.close()
+    ends.gone(lab)
+
+
 def _reborn(lab, desk, port, client_id, old_broker=None):
     """A client that comes back on the same port ends up in a fresh session, through the listener."""
     begin = time.monotonic()

@@ -1,10 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
 """What a router does for a connection, and Limpet must do as well: sizes, tags, and answers."""
+import socket
+import struct
 import time
 
-from limpet_lab import checks, clients, wire
+from limpet_lab import checks, clients, ends, wire
 from limpet_lab.process import LabError, run, wait_until
 from limpet_lab.scenario import scenario
+from limpet_lab.topology import BROKER_NET
 
 SPLICING = ("xdp", "tc")
 NARROW = 1300  # IPv6 wants 1280 at least
@@ -49,6 +52,41 @@ def a_smaller_link_behind_the_gateway_works_from_the_start(lab):
     _goes_round(lab, client, 2_000_000)
     if count := lab.gateway.reason("drop_too_big"):
         raise LabError(f"{count} packets did not fit the link")
+
+
+def _announce(lab, where, gateway, size):
+    """This end announces segments of so many bytes to the gateway."""
+    bits = 32 if lab.family == 4 else 128
+    run("ip", "-n", getattr(lab.topology, where), f"-{lab.family}", "route", "replace", f"{gateway}/{bits}", "dev", "eth0",
+        "advmss", size)
+
+
+def _segment(connection):
+    """What this end's stack sends at most, the room of timestamps included (struct tcp_info)."""
+    info = connection.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 104)
+    return struct.unpack_from("=I", info, 16)[0] + 12
+
+
+@scenario(modes=SPLICING)
+def each_end_is_sent_segments_of_the_size_that_it_takes(lab):
+    """Ends with different sizes: neither direction is bound by the size of the other."""
+    for client, broker in ((1400, 700), (700, 1400)):
+        _announce(lab, "clients", lab.listener, client)
+        _announce(lab, "broker", BROKER_NET[lab.family].format(1), broker)
+        if lab.gateway is None:
+            desk = ends.start(lab)
+        else:
+            lab.gateway.stop()
+            lab.gateway.start()  # and asks the broker anew
+        pair = desk.pair(f"takes-{client}")
+        lab.gateway.wait_spliced(1)
+        pair.talk()
+        sizes = (_segment(pair.broker), _segment(pair.client))
+        if sizes != (client, broker):
+            raise LabError(f"client takes {client}, broker {broker}; the broker sends {sizes[0]}, the client {sizes[1]}")
+        pair.client.close()
+        pair.broker.close()
+        ends.gone(lab)
 
 
 @scenario(modes=SPLICING, routed=True)

@@ -65,5 +65,34 @@ TEST(SynAnswer, nothing_else_is_one) {
     EXPECT_FALSE(read_syn_answer(lying)) << "a header of 16 bytes";
 }
 
+/// An IPv4 or IPv6 header in front of a segment.
+Bytes packet(int family, std::uint8_t protocol, const Bytes& behind, std::size_t ip_options = 0) {
+    Bytes bytes(family == 4 ? 20 + ip_options : 40);
+    bytes[0] = family == 4 ? static_cast<std::uint8_t>(0x45 + ip_options / 4) : 0x60;
+    bytes[family == 4 ? 9 : 6] = protocol;
+    bytes.insert(bytes.end(), behind.begin(), behind.end());
+    return bytes;
+}
+
+TEST(SynSegment, is_what_the_clients_syn_announces) {
+    const auto syn = segment(0x02, {2, 4, 0x05, 0xb4, 1, 3, 3, 7});
+    EXPECT_EQ(read_syn_segment(packet(4, 6, syn)), 1460U);
+    EXPECT_EQ(read_syn_segment(packet(6, 6, syn)), 1460U);
+    EXPECT_EQ(read_syn_segment(packet(4, 6, syn, 8)), 1460U) << "behind IP options";
+    EXPECT_EQ(read_syn_segment(packet(4, 6, segment(0x02, {}))), 536U) << "RFC 9293 3.7.1";
+    EXPECT_EQ(read_syn_segment(packet(4, 6, segment(0xc2, {2, 4, 2, 24}))), 536U) << "with ECN";
+}
+
+TEST(SynSegment, of_anything_else_there_is_none) {
+    const auto syn = segment(0x02, {2, 4, 0x05, 0xb4});
+    EXPECT_FALSE(read_syn_segment({}));
+    EXPECT_FALSE(read_syn_segment(packet(4, 17, syn)));
+    EXPECT_FALSE(read_syn_segment(packet(6, 60, syn))) << "behind an extension header";
+    EXPECT_FALSE(read_syn_segment(packet(4, 6, segment(0x12, {})))) << "a SYN-ACK";
+    const auto whole = packet(6, 6, syn);
+    for (std::size_t size = 0; size < whole.size(); ++size)
+        EXPECT_FALSE(read_syn_segment(std::span(whole).first(size))) << size << " bytes of it";
+}
+
 }  // namespace
 }  // namespace limpet::handoff
