@@ -135,6 +135,68 @@ def client_certificates_are_judged(lab):
         raise LabError("the log does not say that a certificate was revoked")
 
 
+def _is_let_in(lab, authority, *words):
+    """Whether openssl s_client gets through a handshake that these words ask for."""
+    done = _s_client(lab, authority, *words)
+    return "Verify return code: 0" in done.stdout and "Cipher is (NONE)" not in done.stdout, done
+
+
+@scenario(modes=("relay",), families=(4,))
+def what_is_negotiated_is_what_is_allowed(lab):
+    """Versions, ciphers, application protocols, the stapled status, renegotiation and compression, seen by openssl."""
+    authority = Authority(lab.folder)
+    certificate, key = authority.issue("server")
+    lab.start_brokers()
+    gateway = lab.start_gateway(extra=_listener(lab, certificate=certificate, key=key,
+                                                ocsp_response=authority.status_of(certificate)))
+    weak = ["-cipher", "ALL:@SECLEVEL=0"]
+    for words, good in ((["-tls1_3"], True), (["-tls1_2"], True), (["-tls1_1", *weak], False), (["-tls1", *weak], False),
+                        (["-tls1_2", "-cipher", "ECDHE-ECDSA-AES128-GCM-SHA256"], True),
+                        (["-tls1_2", "-cipher", "ECDHE-ECDSA-CHACHA20-POLY1305"], True),
+                        (["-tls1_2", "-cipher", "ECDHE-ECDSA-AES128-SHA:@SECLEVEL=0"], False),  # CBC
+                        (["-tls1_2", "-cipher", "aNULL:eNULL:@SECLEVEL=0"], False),
+                        (["-alpn", "mqtt"], True), (["-alpn", "http/1.1,mqtt"], True), (["-alpn", "http/1.1"], False)):
+        let_in, done = _is_let_in(lab, authority, *words)
+        if let_in != good:
+            raise LabError(f"openssl s_client {' '.join(words)}: {done.stdout[-1500:]} {done.stderr[-500:]}")
+    for reason in ("close_tls_version", "close_tls_alpn", "close_tls_cipher"):
+        gateway.wait_reason(reason)
+    if "no application protocol" not in _s_client(lab, authority, "-alpn", "http/1.1").stderr:
+        raise LabError("who offers other protocols only is not told so")
+    shown = _s_client(lab, authority, "-tls1_2", "-status").stdout
+    if "OCSP Response Status: successful" not in shown or "Cert Status: good" not in shown:
+        raise LabError(f"no status is stapled: {shown[:2000]}")
+    if "Compression: NONE" not in shown or "Secure Renegotiation IS supported" not in shown:
+        raise LabError(f"compression or renegotiation: {shown[-1500:]}")
+    again = _s_client(lab, authority, "-tls1_2", text_input="R\n")
+    if "no renegotiation" not in again.stderr + again.stdout:
+        raise LabError(f"a client that renegotiates: {again.stdout[-800:]} {again.stderr[-800:]}")
+
+
+@scenario(modes=("relay",), families=(4,))
+def certificates_are_optional_and_handshakes_are_bounded(lab):
+    """With verify = optional nobody must have a certificate, and a bad one is still refused; while max_handshakes are
+    under way others are closed, and served when those are done."""
+    authority = Authority(lab.folder)
+    gateway = _start(lab, authority, client_ca=authority.ca, verify="optional", max_handshakes=3)
+    clients.ping(_session(lab, _context(authority), "without"))
+    clients.ping(_session(lab, _context(authority, *authority.issue("device")), "with"))
+    other = lab.folder / "other"
+    other.mkdir()
+    with contextlib.suppress(ssl.SSLError):
+        _session(lab, _context(authority, *Authority(other).issue("device")), "stranger")
+    gateway.wait_reason("close_tls_certificate")
+    hello = _client_hello(lab, authority)[2].read()
+    halves = [lab.raw(port=TLS_PORT) for _ in range(4)]
+    for connection in halves:
+        connection.sendall(hello[:60])
+    gateway.wait_reason("close_tls_busy", seconds=2)
+    for connection in halves:
+        connection.close()
+    wait_until(lambda: gateway.status()["connections"]["pending"] == 0, 5, "they are gone")
+    clients.ping(_session(lab, _context(authority), "afterwards"))
+
+
 @scenario(modes=("relay",), families=(4,))
 def sessions_are_resumed_by_whatever_worker(lab):
     """Tickets of one worker are good at every other, in TLS 1.2 and 1.3, and after a reload."""
