@@ -129,7 +129,9 @@
     X(TLS_BROKEN, "tls_broken", "an established TLS connection sent what cannot be read")                   \
     X(BROKER_TLS, "broker_tls", "the TLS handshake with a broker failed")                                   \
     X(FIN_DENIED, "fin_denied", "an end spoke on behind a FIN that had come in its name: the flow goes on") \
-    X(FIN_UNCONFIRMED, "fin_unconfirmed", "an end gave no answer about its FIN: the flow is open again")
+    X(FIN_UNCONFIRMED, "fin_unconfirmed", "an end gave no answer about its FIN: the flow is open again")    \
+    X(CLOSE_NOT_WEBSOCKET, "close_not_websocket", "no HTTP request that opens a WebSocket here")            \
+    X(CLOSE_FRAME, "close_websocket_frame", "a WebSocket frame that breaks RFC 6455, or is text")
 
 enum limpet_reason {
 #define LIMPET_REASON_ENTRY(identifier, name, sentence) LIMPET_REASON_##identifier,

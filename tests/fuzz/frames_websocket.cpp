@@ -99,6 +99,26 @@ void check_written(const Story& story, Sender sender) {
     require(again.data == story.data && again.controls == story.controls, "what is written reads the same");
 }
 
+/// Somebody who goes on behind a seam reads what is left, and nothing else.
+void check_seam(Bytes bytes, Sender sender, std::size_t cut, const Story& whole) {
+    if (whole.fault != Fault::none || !whole.between_messages) return;
+    std::vector<std::uint8_t> copy(bytes.begin(), bytes.begin() + static_cast<std::ptrdiff_t>(cut));
+    Unwrapper reader(sender, largest_message);
+    std::size_t before = 0;
+    std::span<std::uint8_t> left(copy);
+    for (Event event = reader.read(left); event.kind != Event::Kind::more; event = reader.read(left))
+        if (event.kind == Event::Kind::data) before += event.payload.size();
+    const auto seam = reader.seam();
+    if (!seam) return;
+    const Bytes header = seam->view();
+    std::vector<std::uint8_t> rest(header.begin(), header.end());
+    rest.insert(rest.end(), bytes.begin() + static_cast<std::ptrdiff_t>(cut), bytes.end());
+    const Story after = read_in_pieces(rest, sender, rest.size() + 1);
+    require(after.fault == Fault::none && after.between_messages,
+            "a seam makes whole frames of what follows");
+    require(std::ranges::equal(after.data, Bytes(whole.data).subspan(before)), "a seam loses no byte");
+}
+
 }  // namespace
 
 extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
@@ -110,5 +130,7 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
         require(read_in_pieces(bytes, sender, piece) == whole,
                 "the story does not hang on how the bytes were cut");
     check_written(whole, sender);
+    check_seam(bytes, sender, bytes.size() / 2, whole);
+    check_seam(bytes, sender, bytes.size() / 3, whole);
     return 0;
 }

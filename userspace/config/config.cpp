@@ -72,9 +72,18 @@ Result<std::string> one_line(std::string_view text) {
 
 Result<std::string> http_path(std::string_view text) {
     if (auto line = one_line(text); !line) return line;
-    if (text.front() != '/' || text.find(' ') != text.npos)
+    const bool printable =
+        std::ranges::all_of(text, [](char letter) { return letter > 0x20 && letter < 0x7f; });
+    if (text.front() != '/' || !printable)
         return fail(quote(text) + " is no path", "it begins with / and has no spaces, such as \"/healthz\"");
     return std::string(text);
+}
+
+Result<std::string> path_without_query(std::string_view text) {
+    auto path = http_path(text);
+    if (path && path->find_first_of("?#") != path->npos)
+        return fail(quote(text) + " has a query", "name the path alone: any query may follow it");
+    return path;
 }
 
 /// Keys that only one sort of probe reads.
@@ -125,6 +134,15 @@ Health read_health(Section& section) {
     return health;
 }
 
+WebSocketRules read_websocket(Section& section) {
+    WebSocketRules rules;
+    rules.position = section.position();
+    section.list("paths", rules.paths, path_without_query);
+    section.list("origins", rules.origins, parse_origin);
+    section.list("headers", rules.headers, parse_header_rule);
+    return rules;
+}
+
 Identity read_identity(Section& section) {
     constexpr std::array<std::string_view, 5> names{"cn", "sni", "address", "client_id", "username"};
     Identity identity;
@@ -160,17 +178,14 @@ Route read_route(Section& section) {
     return route;
 }
 
-bool speaks_tls(Protocol protocol) {
-    return protocol == Protocol::mqtts;
-}
-
 Listener read_listener(Section& section) {
-    constexpr std::array<std::pair<std::string_view, Protocol>, 4> protocols{
+    constexpr std::array<std::pair<std::string_view, Protocol>, 6> protocols{
         {{"mqtt", Protocol::mqtt},
          {"mqtts", Protocol::mqtts},
+         {"ws", Protocol::ws},
+         {"wss", Protocol::wss},
          {"tcp", Protocol::tcp},
          {"tls_passthrough", Protocol::tls_passthrough}}};
-    constexpr std::array<std::string_view, 2> later{"ws", "wss"};
     Listener listener;
     listener.position = section.position();
     listener.name_position = section.position("name");
@@ -181,7 +196,7 @@ Listener read_listener(Section& section) {
     if (!section.node("route")) section.require("pool", "\"main\"");
     section.checked("name", listener.name, check_name);
     section.text("address", listener.address, parse_listener_address);
-    section.choice("protocol", listener.protocol, Names<Protocol>(protocols), later);
+    section.choice("protocol", listener.protocol, Names<Protocol>(protocols));
     section.checked("pool", listener.pool, check_name);
     section.duration("connect_timeout", listener.connect_timeout, bounds::connect_timeout);
     section.duration("connack_timeout", listener.connack_timeout, bounds::connack_timeout);
@@ -191,6 +206,10 @@ Listener read_listener(Section& section) {
     section.text("client_connect_rate", listener.client_connect_rate, parse_limit);
     section.duration("hold_off", listener.hold_off, bounds::hold_off);
     section.list("proxy_from", listener.proxy_from, Network::parse);
+    if (const auto* table = single(section, "websocket", websocket_schema.label)) {
+        Section websocket(section.reader(), *table, websocket_schema);
+        listener.websocket = read_websocket(websocket);
+    }
     if (const auto* table = single(section, "identity", identity_schema.label)) {
         Section identity(section.reader(), *table, identity_schema);
         listener.identity = read_identity(identity);
@@ -205,7 +224,7 @@ Listener read_listener(Section& section) {
         if (!speaks_tls(listener.protocol))
             section.reader().warn(tls.position(),
                                   "[listener.tls] has no effect: this listener speaks no TLS; say protocol = "
-                                  "\"mqtts\" (warning)");
+                                  "\"mqtts\" or \"wss\" (warning)");
     } else if (speaks_tls(listener.protocol)) {
         section.reader().report(section.position("protocol"),
                                 "protocol: TLS needs a [listener.tls] section with certificate and key");
@@ -310,6 +329,7 @@ void read_tls_towards_brokers(Section& section, PoolTls& tls) {
 Pool read_pool(Section& section) {
     constexpr std::array<std::pair<std::string_view, bool>, 2> proxy_protocols{
         {{"none", false}, {"v2", true}}};
+    constexpr std::array<std::pair<std::string_view, bool>, 2> protocols{{{"mqtt", false}, {"ws", true}}};
     Pool pool;
     pool.position = section.position();
     pool.name_position = section.position("name");
@@ -318,6 +338,15 @@ Pool read_pool(Section& section) {
     section.choice("strategy", pool.strategy, strategy_names());
     section.choice("unknown_clients", pool.unknown, unknown_clients_names());
     section.choice("key", pool.key, key_names());
+    section.choice("protocol", pool.websocket, Names<bool>(protocols));
+    section.text("path", pool.path, http_path);
+    section.text("host", pool.host, one_line);
+    if (!pool.websocket)
+        for (const auto* key : {"path", "host"})
+            if (section.node(key))
+                section.reader().report(
+                    section.position(key),
+                    quote(key) + " is only for protocol = \"ws\": leave it out, or change the protocol");
     section.choice("proxy_protocol", pool.proxy_protocol, Names<bool>(proxy_protocols));
     section.boolean("transparent", pool.transparent);
     section.number("max_connections", pool.max_connections, bounds::max_connections);

@@ -26,7 +26,7 @@ struct Problem {
 };
 
 enum class Mode { automatic, xdp, tc, relay };
-enum class Protocol { mqtt, tcp, tls_passthrough, mqtts };
+enum class Protocol { mqtt, tcp, tls_passthrough, mqtts, ws, wss };
 enum class Strategy { sticky, hash, least_connections, round_robin, random, power_of_two };
 enum class Key { client_id, username, source_ip, certificate_cn, sni };
 
@@ -67,6 +67,14 @@ struct Identity {
     std::optional<TextTemplate> require_client_id;
     bool replace = true;  ///< also what a client says itself
     Position position{};  ///< of the [listener.identity]; line 0: there is none
+};
+
+/// Who may open a WebSocket at a listener.
+struct WebSocketRules {
+    std::vector<std::string> paths;                            ///< empty: any
+    std::vector<std::string> origins;                          ///< empty: any
+    std::vector<std::pair<std::string, std::string>> headers;  ///< name and value, which may be empty: any
+    Position position{};  ///< of the [listener.websocket]; line 0: there is none
 };
 
 /// Leads some of a listener's clients to another pool.
@@ -121,6 +129,7 @@ struct Listener {
     Endpoint address;
     Protocol protocol = Protocol::mqtt;
     std::string pool;  ///< empty: only what a route leads somewhere is served
+    WebSocketRules websocket;
     Identity identity;
     std::vector<Route> routes;  ///< the first that fits counts
     std::chrono::milliseconds connect_timeout{10000};
@@ -206,6 +215,9 @@ struct Pool {
     std::uint32_t max_connections = 0;  ///< 0: no limit
     Health health{};
     PoolTls tls{};
+    bool websocket = false;      ///< "protocol": its brokers speak MQTT over WebSocket
+    std::string path = "/mqtt";  ///< of that
+    std::string host;            ///< of that; empty: the broker's address
     std::vector<Broker> brokers;
     std::vector<Broker> hosts{};  ///< brokers whose addresses DNS knows
     std::string brokers_from{};   ///< file or folder with more brokers; empty: none

@@ -35,7 +35,7 @@ inline constexpr std::array<std::string_view, 5> daemon_keys{"workers", "socket"
 inline constexpr std::array<std::string_view, 12> dataplane_keys{
     "mode",         "interfaces",    "bpffs",        "max_flows",   "source_addresses", "source_ports",
     "hold_timeout", "handoff_tries", "idle_timeout", "probe_after", "closing_timeout",  "retire_grace"};
-inline constexpr std::array<std::string_view, 15> listener_keys{"name",
+inline constexpr std::array<std::string_view, 16> listener_keys{"name",
                                                                 "address",
                                                                 "protocol",
                                                                 "pool",
@@ -45,6 +45,7 @@ inline constexpr std::array<std::string_view, 15> listener_keys{"name",
                                                                 "proxy_from",
                                                                 "route",
                                                                 "identity",
+                                                                "websocket",
                                                                 "tls",
                                                                 "connect_rate",
                                                                 "source_connect_rate",
@@ -63,22 +64,11 @@ inline constexpr std::array<std::string_view, 3> more_certificates_keys{"certifi
 inline constexpr std::array<std::string_view, 10> pool_tls_keys{
     "ca",      "server_name",  "verify", "certificate", "key", "minimum_version",
     "ciphers", "ciphersuites", "groups", "kernel_tls"};
-inline constexpr std::array<std::string_view, 16> pool_keys{"tls",
-                                                            "name",
-                                                            "strategy",
-                                                            "key",
-                                                            "unknown_clients",
-                                                            "proxy_protocol",
-                                                            "transparent",
-                                                            "stick_minimum",
-                                                            "stick_maximum",
-                                                            "stick_capacity",
-                                                            "retry_down",
-                                                            "broker_attempts",
-                                                            "health",
-                                                            "brokers_from",
-                                                            "broker",
-                                                            "max_connections"};
+inline constexpr std::array<std::string_view, 19> pool_keys{
+    "tls",           "name",          "protocol",        "path",           "host",
+    "strategy",      "key",           "unknown_clients", "proxy_protocol", "transparent",
+    "stick_minimum", "stick_maximum", "stick_capacity",  "retry_down",     "broker_attempts",
+    "health",        "brokers_from",  "broker",          "max_connections"};
 inline constexpr std::array<std::string_view, 18> health_keys{
     "probe",    "interval", "fast_interval", "timeout",  "rise",         "fall",
     "initial",  "port",     "slow_start",    "end_rate", "mqtt_version", "client_id",
@@ -96,6 +86,8 @@ inline constexpr Schema daemon_schema{"[daemon]", daemon_keys};
 inline constexpr Schema dataplane_schema{"[dataplane]", dataplane_keys};
 inline constexpr Schema listener_schema{"[[listener]]", listener_keys};
 inline constexpr Schema route_schema{"[[listener.route]]", route_keys};
+inline constexpr std::array<std::string_view, 3> websocket_keys{"paths", "origins", "headers"};
+inline constexpr Schema websocket_schema{"[listener.websocket]", websocket_keys};
 inline constexpr Schema identity_schema{"[listener.identity]", identity_keys};
 inline constexpr Schema tls_schema{"[listener.tls]", tls_keys};
 inline constexpr Schema more_certificates_schema{"[[listener.tls.certificates]]", more_certificates_keys};
@@ -107,21 +99,20 @@ inline constexpr Schema rule_schema{"[[rule]]", rule_keys};
 inline constexpr Schema brokers_file_schema{"", brokers_file_keys};
 inline constexpr Schema brokers_file_broker_schema{"[[broker]]", broker_keys};
 inline constexpr Schema admin_schema{"[admin]", admin_keys};
-inline constexpr std::array<const Schema*, 13> sections{&more_certificates_schema,
+inline constexpr std::array<const Schema*, 14> sections{&more_certificates_schema,
                                                         &pool_tls_schema,
                                                         &daemon_schema,
                                                         &dataplane_schema,
                                                         &listener_schema,
                                                         &route_schema,
                                                         &identity_schema,
+                                                        &websocket_schema,
                                                         &tls_schema,
                                                         &pool_schema,
                                                         &health_schema,
                                                         &broker_schema,
                                                         &rule_schema,
                                                         &admin_schema};
-
-inline const std::string not_supported = " is not supported by this version: ";
 
 inline std::string type_name(const toml::node& node) {
     switch (node.type()) {
@@ -303,16 +294,9 @@ class Section {
         return store(*bytes, quote(string->get()));
     }
 
-    // One of the names, or one that the contract knows and this version cannot do yet.
     template <class T>
-    bool choice(std::string_view key, T& out, Names<T> names, Words later = {}) {
-        std::vector<std::string_view> allowed;
-        for (const auto& [name, value] : names) allowed.push_back(name);
-        return text(key, out, [&](std::string_view word) -> Result<T> {
-            if (std::find(later.begin(), later.end(), word) != later.end())
-                return fail(quote(word) + not_supported + "use one of " + joined(allowed));
-            return parse_word(word, names);
-        });
+    bool choice(std::string_view key, T& out, Names<T> names) {
+        return text(key, out, [&](std::string_view word) { return parse_word(word, names); });
     }
 
     bool boolean(std::string_view key, bool& out) {

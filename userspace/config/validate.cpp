@@ -112,18 +112,20 @@ class Validator {
                 check_known(route.pool, best(route.pool_position, route.position));
             check_routes(listener);
             check_identity(listener);
+            check_websocket(listener);
         }
     }
 
     void check_routes(const Listener& listener) {
         const bool hears_names = listener.protocol == Protocol::tls_passthrough ||
-                                 listener.protocol == Protocol::mqtts || !listener.proxy_from.empty();
+                                 speaks_tls(listener.protocol) || !listener.proxy_from.empty();
         for (const auto& route : listener.routes)
             if (!route.sni.empty() && !hears_names)
-                report(route.position,
-                       "listener " + quote(listener.name) +
-                           " hears no names: sni is for the protocols mqtts and tls_passthrough, and for "
-                           "listeners behind a proxy that tells it (proxy_from)");
+                report(
+                    route.position,
+                    "listener " + quote(listener.name) +
+                        " hears no names: sni is for the protocols mqtts, wss and tls_passthrough, and for "
+                        "listeners behind a proxy that tells it (proxy_from)");
         // A connection's pool is found again by its broker's address, after a restart too.
         const auto names = pools_of(listener);
         std::map<Endpoint, std::string> owners;
@@ -141,13 +143,27 @@ class Validator {
         }
     }
 
+    void check_websocket(const Listener& listener) {
+        const auto& position = listener.websocket.position;
+        if (position.line && !speaks_websocket(listener.protocol))
+            report(position, "[listener.websocket] of listener " + quote(listener.name) +
+                                 " has no effect: its protocol is neither ws nor wss; leave it out");
+        if (reads_connect(listener.protocol)) return;
+        for (const auto& pool : config_.pools)
+            if (pool.websocket && leads_to(listener, pool))
+                report(best(listener.pool_position, listener.position),
+                       "listener " + quote(listener.name) + " passes on what it does not read, and pool " +
+                           quote(pool.name) +
+                           " has protocol = \"ws\": make a pool without it for this listener");
+    }
+
     void check_identity(const Listener& listener) {
         const auto& identity = listener.identity;
         if (!identity.position.line) return;
         const auto shown = "[listener.identity] of listener " + quote(listener.name);
         if (!reads_connect(listener.protocol))
             report(identity.position, shown + " has no effect: its protocol has no CONNECT; leave it out");
-        if (!listener.proxy_from.empty() || listener.protocol == Protocol::mqtts) return;
+        if (!listener.proxy_from.empty() || speaks_tls(listener.protocol)) return;
         for (const auto* text :
              {&identity.username, &identity.password, &identity.client_id, &identity.require_client_id})
             for (const auto* name : {"cn", "sni"})
@@ -212,6 +228,11 @@ class Validator {
                     best(pool.tls.position, pool.position),
                     "the health checks of a pool with tls are probe = \"tcp\": the others speak no TLS; or "
                     "name a port without it ([pool.health] port)");
+            if (pool.websocket && pool.health.probe == Probe::mqtt && pool.health.port == 0)
+                report(
+                    pool.position,
+                    "the health checks of a pool with protocol = \"ws\" are probe = \"tcp\" or \"http\": "
+                    "probe = \"mqtt\" speaks no WebSocket; or name a port without it ([pool.health] port)");
             if (pool.transparent) {
                 check_families(pool);
                 check_no_proxies(pool);

@@ -393,6 +393,36 @@ Result<std::string> parse_server_name(std::string_view text) {
     return name;
 }
 
+Result<std::string> parse_origin(std::string_view text) {
+    const auto scheme = text.find("://");
+    const auto host = scheme == std::string_view::npos ? std::string_view{} : text.substr(scheme + 3);
+    const bool good =
+        text == "null" ||
+        (scheme > 0 && !host.empty() && text.size() <= 512 &&
+         std::ranges::all_of(text, [](char letter) { return letter > 0x20 && letter < 0x7f; }) &&
+         host.find('/') == std::string_view::npos);
+    if (!good)
+        return fail(quote(text) + " is not an origin",
+                    "write scheme and host as browsers send them, such as \"https://example.org\"");
+    return std::string(text);
+}
+
+Result<std::pair<std::string, std::string>> parse_header_rule(std::string_view text) {
+    const auto colon = text.find(':');
+    const auto name = text.substr(0, colon);
+    auto value = colon == std::string_view::npos ? std::string_view{} : text.substr(colon + 1);
+    while (value.starts_with(' ')) value.remove_prefix(1);
+    const auto is_token = [](char letter) { return letter > 0x20 && letter < 0x7f; };
+    const auto is_value = [](char letter) {
+        return static_cast<unsigned char>(letter) >= 0x20 && letter != 0x7f;
+    };
+    if (name.empty() || text.size() > 1024 || !std::ranges::all_of(name, is_token) ||
+        !std::ranges::all_of(value, is_value))
+        return fail(quote(text) + " is not a header",
+                    "write \"Name: value\", or \"Name\" where any value will do");
+    return std::pair(std::string(name), std::string(value));
+}
+
 Names<Mode> mode_names() {
     return modes;
 }
@@ -410,6 +440,12 @@ Names<DenyReason> deny_reason_names() {
 }
 bool reads_connect(Protocol protocol) {
     return protocol != Protocol::tcp && protocol != Protocol::tls_passthrough;
+}
+bool speaks_tls(Protocol protocol) {
+    return protocol == Protocol::mqtts || protocol == Protocol::wss;
+}
+bool speaks_websocket(Protocol protocol) {
+    return protocol == Protocol::ws || protocol == Protocol::wss;
 }
 std::span<const std::string_view> log_level_names() {
     return log_levels;

@@ -31,6 +31,9 @@ namespace limpet::config {
 [[nodiscard]] Result<double> parse_rate(std::string_view text);
 /// Whether a listener of this protocol hears who its clients are.
 [[nodiscard]] bool reads_connect(Protocol protocol);
+/// Whether its clients speak TLS with Limpet.
+[[nodiscard]] bool speaks_tls(Protocol protocol);
+[[nodiscard]] bool speaks_websocket(Protocol protocol);
 /// "5%", or "0.05".
 [[nodiscard]] Result<double> parse_share(std::string_view text);
 /// "10000-32767": both ends belong to it.
@@ -61,6 +64,11 @@ struct BrokerPlace {
 
 /// A name that TLS clients ask for, or "*.example.org" for any one label; comes out in lower case.
 [[nodiscard]] Result<std::string> parse_server_name(std::string_view text);
+
+/// "https://example.org": an origin, as browsers send it.
+[[nodiscard]] Result<std::string> parse_origin(std::string_view text);
+/// "Name: value", or "Name" for any value.
+[[nodiscard]] Result<std::pair<std::string, std::string>> parse_header_rule(std::string_view text);
 
 /// The spellings of the configuration file.
 template <class T>

@@ -240,6 +240,15 @@ Difference compare(const config::Config& before, const config::Config& after) {
                 values.compare("address", old.address, fresh.address);
                 values.compare("protocol", old.protocol, fresh.protocol);
                 values.compare("pool", old.pool, fresh.pool);
+                values.compare("websocket.paths", old.websocket.paths, fresh.websocket.paths);
+                values.compare("websocket.origins", old.websocket.origins, fresh.websocket.origins);
+                const auto headers = [](const config::Listener& listener) {
+                    std::vector<std::string> texts;
+                    for (const auto& [name, value] : listener.websocket.headers)
+                        texts.push_back(name + ": " + value);
+                    return texts;
+                };
+                values.compare("websocket.headers", headers(old), headers(fresh));
                 values.compare("identity.username", text_of(old.identity.username),
                                text_of(fresh.identity.username));
                 values.compare("identity.client_id", text_of(old.identity.client_id),
@@ -276,6 +285,12 @@ Difference compare(const config::Config& before, const config::Config& after) {
                 values.compare("broker_attempts", std::uint64_t{old.broker_attempts},
                                std::uint64_t{fresh.broker_attempts});
                 values.compare("transparent", old.transparent, fresh.transparent);
+                const auto protocol = [](const config::Pool& pool) {
+                    return std::string(pool.websocket ? "ws" : "mqtt");
+                };
+                values.compare("protocol", protocol(old), protocol(fresh));
+                values.compare("path", old.path, fresh.path);
+                values.compare("host", old.host, fresh.host);
                 values.compare("proxy_protocol", std::string(old.proxy_protocol ? "v2" : "none"),
                                std::string(fresh.proxy_protocol ? "v2" : "none"));
                 values.compare("max_connections", std::uint64_t{old.max_connections},

@@ -60,6 +60,9 @@ session::Protocol protocol_of(config::Protocol protocol) {
         case config::Protocol::mqtt:
         case config::Protocol::mqtts:
             break;
+        case config::Protocol::ws:
+        case config::Protocol::wss:
+            return session::Protocol::ws;
         case config::Protocol::tcp:
             return session::Protocol::tcp;
         case config::Protocol::tls_passthrough:
@@ -79,6 +82,7 @@ session::Destination destination_of(const std::string& name, const std::vector<c
     destination.transparent = pool->transparent;
     destination.proxy_header = pool->proxy_protocol;
     destination.broker_attempts = pool->broker_attempts;
+    if (pool->websocket) destination.websocket = {.path = pool->path, .host = pool->host};
     return destination;
 }
 
@@ -259,6 +263,10 @@ session::Listener listener_of(const config::Listener& listener, const std::vecto
     result.connack_timeout = listener.connack_timeout;
     result.max_connect_size = listener.max_connect_size;
     result.proxy_from = listener.proxy_from;
+    result.upgrade.paths = listener.websocket.paths;
+    result.upgrade.origins = listener.websocket.origins;
+    for (const auto& [name, value] : listener.websocket.headers)
+        result.upgrade.headers.push_back({.name = name, .value = value});
     result.identity = {.user_name = listener.identity.username,
                        .password = listener.identity.password,
                        .client_id = listener.identity.client_id,
@@ -284,6 +292,10 @@ std::string_view protocol_name(config::Protocol protocol) {
             break;
         case config::Protocol::mqtts:
             return "mqtts";
+        case config::Protocol::ws:
+            return "ws";
+        case config::Protocol::wss:
+            return "wss";
         case config::Protocol::tcp:
             return "tcp";
         case config::Protocol::tls_passthrough:

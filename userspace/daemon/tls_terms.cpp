@@ -8,6 +8,8 @@
 #include <filesystem>
 #include <iterator>
 
+#include "config/values.h"
+
 namespace limpet::daemon {
 namespace {
 
@@ -135,6 +137,12 @@ std::shared_ptr<const tls::Authorities> Loader::read_authorities(std::string_vie
     return authorities;
 }
 
+/// What ALPN may ask for. A WebSocket begins with HTTP/1.1 (RFC 6455 4.1), and so do browsers say.
+std::vector<std::string> usual_protocols(config::Protocol protocol) {
+    if (config::speaks_websocket(protocol)) return {"http/1.1"};
+    return {"mqtt", "x-amzn-mqtt-ca"};
+}
+
 void Loader::load(const config::Listener& listener) {
     failed_ = false;
     const auto& from = listener.tls;
@@ -148,7 +156,7 @@ void Loader::load(const config::Listener& listener) {
     settings.verify = verify_of(from.verify);
     settings.verify_depth = static_cast<int>(from.verify_depth);
     settings.authorities = read_authorities("client_ca", from.client_ca, from.client_crl);
-    settings.protocols = from.alpn_said ? from.alpn : std::vector<std::string>{"mqtt", "x-amzn-mqtt-ca"};
+    settings.protocols = from.alpn_said ? from.alpn : usual_protocols(listener.protocol);
     settings.ticket_lifetime = from.ticket_lifetime;
     if (from.session_tickets) settings.tickets = ticket_keys_(listener.name, from.ticket_lifetime);
     if (failed_) return;
@@ -193,7 +201,7 @@ TlsTerms load_tls(const config::Config& config, const TicketKeysOf& ticket_keys)
     TlsTerms terms;
     Loader loader(terms, ticket_keys);
     for (const auto& listener : config.listeners)
-        if (listener.protocol == config::Protocol::mqtts) loader.load(listener);
+        if (config::speaks_tls(listener.protocol)) loader.load(listener);
     for (const auto& pool : config.pools)
         if (pool.tls.present) loader.load(pool);
     return terms;

@@ -22,6 +22,8 @@ class Leg {
     [[nodiscard]] bool take(Fd socket);
     /// From now on bytes go through `channel`, which works on this leg's socket.
     void cover(std::unique_ptr<Channel> channel) { channel_ = std::move(channel); }
+    /// What lies over the socket; null: nothing.
+    [[nodiscard]] Channel* channel() const { return channel_.get(); }
     /// The channel, to be put under another one or to be dropped.
     [[nodiscard]] std::unique_ptr<Channel> uncover() { return std::move(channel_); }
     /// Nothing lies over the socket: what is read and written is what the network carries.

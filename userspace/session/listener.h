@@ -22,18 +22,30 @@
 #include "session/rules.h"
 #include "tls/client.h"
 #include "tls/server.h"
+#include "websocket/handshake.h"
 
 namespace limpet::session {
 
-enum class Protocol { mqtt, tcp, tls_passthrough };
+enum class Protocol { mqtt, ws, tcp, tls_passthrough };
+/// Whether CONNECT is read.
+[[nodiscard]] constexpr bool speaks_mqtt(Protocol protocol) {
+    return protocol == Protocol::mqtt || protocol == Protocol::ws;
+}
+
+/// How brokers are asked for a WebSocket.
+struct BrokerWebSocket {
+    std::string path = "/mqtt";
+    std::string host;  ///< empty: the broker's address
+};
 
 /// Where clients go, and how the brokers there are spoken to.
 struct Destination {
     std::shared_ptr<balancer::Pool> pool;
-    bool transparent = false;                  ///< brokers hear the client's own address and port
-    bool proxy_header = false;                 ///< brokers are told of the client in a PROXY v2 header
-    unsigned broker_attempts = 16;             ///< brokers that are tried for one CONNECT
-    std::shared_ptr<const tls::Client> tls{};  ///< brokers speak TLS; empty: they do not
+    bool transparent = false;                       ///< brokers hear the client's own address and port
+    bool proxy_header = false;                      ///< brokers are told of the client in a PROXY v2 header
+    unsigned broker_attempts = 16;                  ///< brokers that are tried for one CONNECT
+    std::shared_ptr<const tls::Client> tls{};       ///< brokers speak TLS; empty: they do not
+    std::optional<BrokerWebSocket> websocket = {};  ///< nothing: they speak plain MQTT
 };
 
 /// Leads some of a listener's clients elsewhere.
@@ -67,6 +79,7 @@ struct Listener {
     /// Proxies: who connects from there must begin with a PROXY header (v1 or v2) that says who the client
     /// is.
     std::vector<Network> proxy_from;
+    websocket::Rules upgrade;   ///< of `ws`: who may open one
     Identity identity;          ///< of clients that speak MQTT
     std::vector<Route> routes;  ///< the first that fits counts
     std::vector<Rule> rules;    ///< of clients that speak MQTT; the first that fits counts

@@ -72,7 +72,12 @@ Awaitable<bool> Session::reach_broker() {
         refuse(LIMPET_REASON_CLOSE_RESOURCES, mqtt::Refusal::server_busy);
         co_return false;
     }
-    if (destination_->tls) connection_->give_up(LIMPET_REASON_RELAY_TLS);
+    // Frames on one side only: somebody must wrap and unwrap them.
+    const bool unlike = destination_->websocket.has_value() != (listener_->protocol == Protocol::ws);
+    if (destination_->tls)
+        connection_->give_up(LIMPET_REASON_RELAY_TLS);
+    else if (unlike && !listener_->tls)
+        connection_->give_up(LIMPET_REASON_RELAY_LISTENER);
     handshake_->deadline = Clock::now() + listener_->connack_timeout;
     for (auto choice = choose_next(); choice; choice = choose_next()) {
         if (!pool().take_place(*choice)) continue;
@@ -102,7 +107,9 @@ Awaitable<Reason> Session::try_broker(const balancer::Choice& choice) {
     if (failure != LIMPET_REASON_NONE) co_return failure;
     if (destination_->tls) failure = co_await secure_broker(choice);
     if (failure != LIMPET_REASON_NONE) co_return failure;
-    if (listener_->protocol == Protocol::mqtt) {
+    if (destination_->websocket) failure = co_await upgrade_broker(choice);
+    if (failure != LIMPET_REASON_NONE) co_return failure;
+    if (speaks_mqtt(listener_->protocol)) {
         failure = co_await await_connack();
         co_return failure;
     }
@@ -156,7 +163,7 @@ Awaitable<Reason> Session::await_connack() {
 balancer::Client Session::client_facts() const {
     balancer::Client facts;
     facts.source = client_address().address;
-    facts.nameless = listener_->protocol != Protocol::mqtt;
+    facts.nameless = !speaks_mqtt(listener_->protocol);
     if (!handshake_) return facts;
     const auto& connect = handshake_->connect;
     facts.client_id = client_id(connect, handshake_->connack);
@@ -227,7 +234,7 @@ Reason Session::exchange() {
     if (fired(waits::client_readable) && !shake.client_ended && shake.from_client.size() < most) {
         const auto room = std::min(environment_.scratch.size(), most - shake.from_client.size());
         const auto read = client_.read(environment_.scratch.first(room));
-        if (read.kind == Read::Kind::broken) return LIMPET_REASON_CLOSE_CLIENT_GONE;
+        if (read.kind == Read::Kind::broken) return why_client_broke();
         if (read.kind == Read::Kind::end) shake.client_ended = true;
         const auto fresh = environment_.scratch.first(read.count);
         shake.from_client.insert(shake.from_client.end(), fresh.begin(), fresh.end());
@@ -355,7 +362,7 @@ void Session::give_up_on_brokers(Reason failure) {
         // In the middle of an authentication with this broker: CONNACK may still say so (MQTT-5.0 4.12.1).
         refuse(LIMPET_REASON_CLOSE_BROKER_GONE, mqtt::Refusal::server_unavailable);
     } else {
-        refuse(failure, std::nullopt);
+        refuse(failure, std::nullopt, client_.trouble());
     }
 }
 
@@ -363,7 +370,7 @@ void Session::give_up_on_brokers(Reason failure) {
 void Session::settle(const balancer::Choice& choice) {
     auto& shake = *handshake_;
     pool().report_success(choice.id);
-    if (listener_->protocol == Protocol::mqtt)
+    if (speaks_mqtt(listener_->protocol))
         tell(verdict_ == Verdict::refused ? "refused_by_broker" : "accepted", choice.name,
              "CONNACK code " + std::to_string(shake.connack.code));
     shake.from_client.erase(shake.from_client.begin(),
@@ -381,7 +388,7 @@ void Session::settle(const balancer::Choice& choice) {
     } else {
         const auto facts = client_facts();
         client_hash_ = pool().hash_key(pool().key_text(facts));
-        if (listener_->protocol == Protocol::mqtt) {
+        if (speaks_mqtt(listener_->protocol)) {
             lifetime_ = session_lifetime(shake.connect, shake.connack);
             idle_timeout_ = idle_timeout(shake.connect, shake.connack, environment_.idle_timeout);
         } else {

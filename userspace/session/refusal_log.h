@@ -18,7 +18,7 @@ class RefusalLog {
   public:
     void write(Reason reason, const Endpoint& client, std::string_view listener, std::string_view detail);
 
-    /// A broker with which no TLS came about.
+    /// A broker with which no TLS, or no WebSocket, came about.
     void write_broker(Reason reason, const Endpoint& broker, std::string_view name, std::string_view detail);
 
   private:

@@ -99,7 +99,8 @@ Awaitable<void> Session::story() {
     if (going_on)
         over = listener_->limits->admit_source(listener_->rates, client_address().address, Clock::now());
     if (going_on && listener_->tls) going_on = co_await accept_tls();
-    if (going_on && listener_->protocol == Protocol::mqtt) going_on = co_await read_connect() && identify();
+    if (going_on && listener_->protocol == Protocol::ws) going_on = co_await read_upgrade();
+    if (going_on && speaks_mqtt(listener_->protocol)) going_on = co_await read_connect() && identify();
     if (going_on && listener_->protocol == Protocol::tls_passthrough) going_on = co_await read_client_hello();
     if (going_on) going_on = admit(over) && find_route() && co_await reach_broker();
     if (going_on)
@@ -138,14 +139,18 @@ std::optional<std::span<const std::uint8_t>> Session::hear_client() {
     const auto room = std::min(environment_.scratch.size(), most - bytes.size());
     const auto read = client_.read(environment_.scratch.first(room));
     if (read.kind == Read::Kind::end || read.kind == Read::Kind::broken) {
-        const auto trouble = client_.trouble();
-        refuse(trouble.empty() ? LIMPET_REASON_CLOSE_CLIENT_GONE : LIMPET_REASON_TLS_BROKEN, std::nullopt,
-               trouble);
+        refuse(why_client_broke(), std::nullopt, client_.trouble());
         return std::nullopt;
     }
     const auto fresh = environment_.scratch.first(read.count);
     bytes.insert(bytes.end(), fresh.begin(), fresh.end());
     return fresh;
+}
+
+Reason Session::why_client_broke() const {
+    if (client_.trouble().empty()) return LIMPET_REASON_CLOSE_CLIENT_GONE;
+    const auto* frames = frames_of(client_);
+    return frames && frames->is_wrong() ? LIMPET_REASON_CLOSE_FRAME : LIMPET_REASON_TLS_BROKEN;
 }
 
 Awaitable<bool> Session::await_client() {
@@ -165,10 +170,7 @@ Awaitable<void> Session::relay() {
     fired_ = waits::readable | waits::writable;
     for (;;) {
         if (!pump_both()) {
-            if (!client_.trouble().empty() || !broker_.trouble().empty()) count(LIMPET_REASON_TLS_BROKEN);
-            // One side was reset: so must the other be, it would take FIN for an orderly end.
-            client_.reset_on_close();
-            broker_.reset_on_close();
+            co_await break_off();
             co_return;
         }
         if (to_broker_.passed_on && to_client_.passed_on) co_return;
@@ -190,6 +192,24 @@ Awaitable<void> Session::relay() {
         }
         if (Clock::now() >= relay_until_) co_return;
     }
+}
+
+/// A side is broken. A client whose frames are wrong is told so; else both are reset, as one of them was: who
+/// is left would take FIN for an orderly end.
+Awaitable<void> Session::break_off() {
+    const auto* from_client = frames_of(client_);
+    const auto* from_broker = frames_of(broker_);
+    if (from_client && from_client->is_wrong()) {
+        refuse(LIMPET_REASON_CLOSE_FRAME, std::nullopt, client_.trouble());
+        broker_.reset_on_close();
+        co_return co_await linger();
+    }
+    if (from_broker && from_broker->is_wrong())
+        count(LIMPET_REASON_BROKER_PROTOCOL);
+    else if (!client_.trouble().empty() || !broker_.trouble().empty())
+        count(LIMPET_REASON_TLS_BROKEN);
+    client_.reset_on_close();
+    broker_.reset_on_close();
 }
 
 /// The client is told in words where its version has them (MQTT-5.0 3.14) and they would stand between two
@@ -234,6 +254,7 @@ Session::Departure Session::leave(Clock::time_point& wake_at) {
         stay(forced_relay_);
         return Departure::later;
     }
+    if (both_in_frames()) return join_frames() ? Departure::at_once : Departure::later;
     const handoff::FlowFacts facts{client_id_, client_hash_, stick_seconds(lifetime_), idle_timeout_};
     const bool idle = to_broker_.idle() && to_client_.idle();
     const auto step = connection_->step(client_.socket(), broker_.socket(), idle, facts);
@@ -298,6 +319,7 @@ void Session::turn_away(Reason reason, std::span<const std::uint8_t> words, std:
     tell("refused", {},
          std::string(reason_name(reason)) + (detail.empty() ? "" : ": ") + std::string(detail));
     environment_.refusals.write(reason, client_address(), listener_->name, detail);
+    told_why_ = reason == LIMPET_REASON_CLOSE_FRAME;  // by a close frame
     if (words.empty()) return;
     told_why_ = client_.write(words) == static_cast<std::ptrdiff_t>(words.size());
 }
@@ -305,6 +327,7 @@ void Session::turn_away(Reason reason, std::span<const std::uint8_t> words, std:
 Awaitable<void> Session::linger() {
     if (!told_why_) co_return;
     static_cast<void>(client_.end());
+    static_cast<void>(client_.uncover());  // what lies over the socket has had its last word
     const auto deadline = Clock::now() + linger_time;
     std::size_t discarded = 0;
     while (!stopped_ && discarded < most_lingered && Clock::now() < deadline) {

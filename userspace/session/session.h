@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// One connection's story: accept -> (TLS) -> CONNECT -> choose -> connect -> (TLS) -> CONNACK -> hand off, or
-// relay for good.
+// One connection's story: accept -> (TLS) -> (WebSocket) -> CONNECT -> choose -> connect -> (TLS) ->
+// (WebSocket) -> CONNACK -> hand off, or relay for good.
 #pragma once
 
 #include <atomic>
@@ -26,6 +26,7 @@
 #include "session/refusal_log.h"
 #include "session/relay.h"
 #include "session/trace.h"
+#include "session/websocket_channel.h"
 #include "tls_hello/client_hello.h"
 
 namespace limpet::session {
@@ -83,6 +84,7 @@ class Session
         Clock::time_point connect_deadline;  ///< of all that the client says up to CONNECT
         proxy_protocol::Header origin;       ///< who the client is, as far as it or a proxy before us says
         mqtt::Connect connect;
+        std::string subprotocol;       ///< of the client's WebSocket
         std::size_t connect_size = 0;  ///< bytes in front of from_client, as the client wrote it
         mqtt::Connack connack;
         std::vector<std::uint8_t> from_client;  ///< CONNECT and all behind it, kept for another broker
@@ -104,6 +106,7 @@ class Session
     // The chapters, in order. False: the story ends here.
     Awaitable<bool> read_proxy_header();
     Awaitable<bool> accept_tls();
+    Awaitable<bool> read_upgrade();
     Awaitable<bool> read_connect();
     Awaitable<bool> read_client_hello();
     [[nodiscard]] bool identify();
@@ -121,6 +124,7 @@ class Session
     Awaitable<Reason> secure_broker(const balancer::Choice& choice);
     Awaitable<Reason> await_connack();
     Awaitable<Reason> send_proxy_header();
+    Awaitable<Reason> upgrade_broker(const balancer::Choice& choice);
     [[nodiscard]] balancer::Client client_facts() const;
     /// The common name of the client's certificate; none where there is no certificate that was verified.
     [[nodiscard]] const std::string* certificate_name() const;
@@ -155,7 +159,10 @@ class Session
 
     // After CONNACK.
     [[nodiscard]] bool pump_both();
+    Awaitable<void> break_off();
     enum class Departure { gone, at_once, later };  ///< the kernel has it; look again: now, or at wake_at
+    [[nodiscard]] bool both_in_frames() const { return frames_of(client_) && frames_of(broker_); }
+    [[nodiscard]] bool join_frames();
     [[nodiscard]] Departure leave(Clock::time_point& wake_at);
     void stay(Reason reason);
 
@@ -180,6 +187,8 @@ class Session
     [[nodiscard]] bool client_over() const { return to_broker_.ended && to_client_.passed_on; }
     [[nodiscard]] bool broker_over() const { return to_client_.ended && to_broker_.passed_on; }
 
+    /// Why a read of the client was broken.
+    [[nodiscard]] Reason why_client_broke() const;
     void count(Reason reason) const { environment_.dataplane.count(reason); }
     [[nodiscard]] balancer::Pool& pool() const { return *destination_->pool; }
 

@@ -81,6 +81,14 @@ struct Event {
     std::uint16_t code = 0;
 };
 
+/// The bytes in front of a payload.
+struct FrameHeader {
+    std::array<std::uint8_t, longest_frame_header> bytes{};
+    std::size_t size = 0;
+
+    [[nodiscard]] Bytes view() const { return Bytes(bytes).first(size); }
+};
+
 /// Takes frames off a stream, in whatever pieces it comes, and gives the payload in place: no byte of data is
 /// copied or held, so that memory does not grow with the length of a frame. It does hold a header and the
 /// payload of one control frame. Extensions are not negotiated, so that the reserved bits must be 0.
@@ -101,6 +109,10 @@ class Unwrapper {
     /// And the last data frame was the last of its message.
     [[nodiscard]] bool between_messages() const { return between_frames() && !message_open_; }
     [[nodiscard]] bool closed() const { return closed_; }
+    /// What makes the bytes that follow whole frames for a reader who has seen none of this stream, but other
+    /// messages that have ended: a header, or none (size 0) where a message begins anyway. Nothing while the
+    /// stream stands inside a header or a control frame, or is over.
+    [[nodiscard]] std::optional<FrameHeader> seam() const;
 
   private:
     bool read_header(std::span<std::uint8_t>& bytes);
@@ -128,14 +140,6 @@ class Unwrapper {
     std::uint64_t payload_size_ = 0;
     std::uint64_t payload_read_ = 0;
     std::array<std::uint8_t, longest_control_payload> control_{};
-};
-
-/// The bytes in front of a payload.
-struct FrameHeader {
-    std::array<std::uint8_t, longest_frame_header> bytes{};
-    std::size_t size = 0;
-
-    [[nodiscard]] Bytes view() const { return Bytes(bytes).first(size); }
 };
 
 /// With a key for a client's frame: the payload must then go through apply_mask. The length is in its

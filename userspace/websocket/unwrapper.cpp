@@ -168,6 +168,26 @@ Event Unwrapper::end_of_control() {
             .code = static_cast<std::uint16_t>(payload[0] << 8 | payload[1])};
 }
 
+std::optional<FrameHeader> Unwrapper::seam() const {
+    if (fault_ != Fault::none || closed_) return std::nullopt;
+    const bool masked = sender_ == Sender::client;
+    if (!in_payload_) {
+        if (header_size_ > 0) return std::nullopt;
+        if (!message_open_) return FrameHeader{};
+        // An empty beginning, for the continuation frames that come.
+        return frame_header(Opcode::binary, 0, masked ? std::optional<MaskKey>(MaskKey{}) : std::nullopt,
+                            false);
+    }
+    if ((header_[0] & control_bit) != 0) return std::nullopt;
+    const bool final = (header_[0] & final_bit) != 0;
+    const auto left = payload_size_ - payload_read_;
+    if (!masked) return frame_header(Opcode::binary, left, std::nullopt, final);
+    MaskKey key;  // turned, so that it fits the bytes that are left
+    for (std::size_t index = 0; index < key.size(); ++index)
+        key[index] = header_[header_need_ - mask_key_size + (payload_read_ + index) % mask_key_size];
+    return frame_header(Opcode::binary, left, key, final);
+}
+
 Fault Unwrapper::judge_close() const {
     const Bytes payload = Bytes(control_).first(static_cast<std::size_t>(payload_size_));
     if (!is_close_code(static_cast<unsigned>(payload[0] << 8 | payload[1]))) return Fault::close_code;

@@ -33,7 +33,7 @@ class Client:
     """A paho client in a thread of its own; everything it hears waits in a queue."""
 
     def __init__(self, topology, address, client_id, version=mqtt.V311, clean=True, keepalive=60, will=None,
-                 session_seconds=None, port=PORT, tls=None):
+                 session_seconds=None, port=PORT, tls=None, websocket=False):
         self.client_id = client_id
         self.messages = queue.Queue()
         self.connected = threading.Event()
@@ -44,6 +44,8 @@ class Client:
         self._published = {}
         self._lock = threading.Lock()
         options = {} if version == mqtt.V5 else {"clean_session": clean}
+        if websocket:
+            options["transport"] = "websockets"
         self.paho = paho.Client(client_id, protocol=PAHO_VERSION[version], **options)
         self.paho.reconnect_delay_set(min_delay=3600)  # one connection: who comes back says so
         self.paho.max_inflight_messages_set(1000)

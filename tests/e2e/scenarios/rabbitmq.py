@@ -3,9 +3,11 @@
 import signal
 
 from limpet_lab import checks, clients, mqtt
+from limpet_lab.gateway import toml_table
 from limpet_lab.process import LabError, wait_until
-from limpet_lab.rabbitmq import RabbitMq
+from limpet_lab.rabbitmq import WEB_PORT, RabbitMq
 from limpet_lab.scenario import scenario
+from limpet_lab.topology import broker_address, endpoint
 
 FAST = {"interval": "500ms", "fast_interval": "200ms", "timeout": "2s", "fall": 3, "rise": 2}
 
@@ -15,9 +17,9 @@ def _state(lab, name):
                 if entry["name"] == name and entry["pool"] == f"main{lab.family}")
 
 
-def _round_trip(client, qos):
+def _round_trip(client, qos, size=100_000):
     client.subscribe(f"rabbit/{client.client_id}", qos)
-    data = clients.payload(qos, 100_000)
+    data = clients.payload(qos, size)
     client.publish(f"rabbit/{client.client_id}", data, qos)
     if client.receive().payload != data:
         raise LabError(f"a payload of QoS {qos} came back changed")
@@ -70,3 +72,18 @@ def it_is_told_of_the_client_by_a_proxy_header(lab):
     address, port = client.paho.socket().getsockname()[:2]
     if (address, port) not in rabbit.peers_of("known"):
         raise LabError(f"RabbitMQ was told of {rabbit.peers_of('known')}, the client is {address}:{port}")
+
+
+@scenario(modes=("tc",), families=(4,), brokers=1, timeout=240)
+def its_websocket_is_spliced(lab):
+    """Web MQTT, at a path of its own: after both handshakes the kernel carries the frames."""
+    RabbitMq(lab, 1).start().wait_ready()
+    web = toml_table("[[listener]]", {"name": "web", "address": endpoint(lab.listener, 8083), "protocol": "ws",
+                                      "pool": "web"})
+    web += toml_table("[[pool]]", {"name": "web", "protocol": "ws", "path": "/ws"})
+    web += toml_table("[[pool.broker]]", {"name": "b1", "address": endpoint(broker_address(lab.family, 1), WEB_PORT)})
+    lab.start_gateway(extra=web)
+    client = lab.client("browser", port=8083, websocket=True)
+    checks.all_spliced(lab, 1)
+    for qos in (0, 1):
+        _round_trip(client, qos, 20_000)

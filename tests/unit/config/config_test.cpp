@@ -279,14 +279,46 @@ INSTANTIATE_TEST_SUITE_P(
               good_listener +
                   "protocol = \"mqtts\"\n[listener.tls]\ncertificate = \"a\"\nverfy = \"none\"\n" + good_pool,
               {"f.toml:8:1: unknown key \"verfy\": did you mean \"verify\"?"}},
+        Wrong{"protocol wss without certificates",
+              good_listener + "protocol = \"wss\"\n" + good_pool,
+              {"f.toml:5:12: protocol: TLS needs a [listener.tls] section with certificate and key"}},
+        Wrong{"rules for WebSocket where none is spoken",
+              good_listener + "[listener.websocket]\npaths = [\"/mqtt\"]\n" + good_pool,
+              {"f.toml:5:1: [listener.websocket] of listener \"mqtt\" has no effect: its protocol is neither "
+               "ws "
+               "nor wss; leave it out"}},
         Wrong{
-            "protocol wss",
-            good_listener + "protocol = \"wss\"\n" + good_pool,
-            {"f.toml:5:12: protocol: \"wss\" is not supported by this version: use one of mqtt, mqtts, tcp, "
-             "tls_passthrough"}},
+            "values of WebSocket that cannot be",
+            good_listener +
+                "protocol = \"ws\"\n[listener.websocket]\npaths = [\"mqtt\", \"/a?b\"]\norigins = "
+                "[\"example.org\", \"https://example.org/page\"]\nheaders = [\"X Y: 1\"]\n" +
+                good_pool,
+            {"f.toml:7:10: paths: \"mqtt\" is no path: it begins with / and has no spaces, such as "
+             "\"/healthz\"",
+             "f.toml:7:18: paths: \"/a?b\" has a query: name the path alone: any query may follow it",
+             "f.toml:8:12: origins: \"example.org\" is not an origin: write scheme and host as browsers send "
+             "them, such as \"https://example.org\"",
+             "f.toml:8:27: origins: \"https://example.org/page\" is not an origin: write scheme and host as "
+             "browsers send them, such as \"https://example.org\"",
+             "f.toml:9:12: headers: \"X Y: 1\" is not a header: write \"Name: value\", or \"Name\" where any "
+             "value will do"}},
+        Wrong{"a path for brokers that are asked for none",
+              good_listener + "[[pool]]\nname = \"main\"\npath = \"/mqtt\"\n" +
+                  "[[pool.broker]]\nname = \"b1\"\naddress = \"10.92.0.11:1883\"\n",
+              {"f.toml:7:8: \"path\" is only for protocol = \"ws\": leave it out, or change the protocol"}},
+        Wrong{"brokers of WebSocket behind a listener that reads nothing, and probes that speak none",
+              good_listener + "protocol = \"tcp\"\n[[pool]]\nname = \"main\"\nprotocol = \"ws\"\n" +
+                  "[pool.health]\nprobe = \"mqtt\"\n" +
+                  "[[pool.broker]]\nname = \"b1\"\naddress = \"10.92.0.11:1883\"\n",
+              {"f.toml:4:8: listener \"mqtt\" passes on what it does not read, and pool \"main\" has "
+               "protocol = "
+               "\"ws\": make a pool without it for this listener",
+               "f.toml:6:1: the health checks of a pool with protocol = \"ws\" are probe = \"tcp\" or "
+               "\"http\": "
+               "probe = \"mqtt\" speaks no WebSocket; or name a port without it ([pool.health] port)"}},
         Wrong{"a protocol that nobody knows",
               good_listener + "protocol = \"coap\"\n" + good_pool,
-              {"f.toml:5:12: protocol: \"coap\" is unknown: it must be one of mqtt, mqtts, tcp, "
+              {"f.toml:5:12: protocol: \"coap\" is unknown: it must be one of mqtt, mqtts, ws, wss, tcp, "
                "tls_passthrough"}},
         Wrong{"a route that leads everybody away",
               good_listener + "[[listener.route]]\npool = \"main\"\n" + good_pool,
@@ -295,7 +327,7 @@ INSTANTIATE_TEST_SUITE_P(
                "for; the listener's own pool is for all others"}},
         Wrong{"a route by name where no names are heard, to a pool that is not there",
               good_listener + "[[listener.route]]\nsni = \"a.example.org\"\npool = \"mian\"\n" + good_pool,
-              {"f.toml:5:1: listener \"mqtt\" hears no names: sni is for the protocols mqtts and "
+              {"f.toml:5:1: listener \"mqtt\" hears no names: sni is for the protocols mqtts, wss and "
                "tls_passthrough, and for "
                "listeners behind a proxy that tells it (proxy_from)",
                "f.toml:7:8: pool: \"mian\" is unknown: did you mean \"main\"? It must be one of main"}},

@@ -230,6 +230,8 @@ Gateway::Gateway(const std::vector<Endpoint>& brokers, const GatewayOptions& opt
         added.destination.pool = std::make_shared<balancer::Pool>(routed, 7);
     }
     listener.identity = options.identity;
+    listener.upgrade = options.upgrade;
+    if (options.brokers_speak_websocket) listener.destination.websocket = BrokerWebSocket{};
     listener.destination.proxy_header = options.proxy_header;
     const auto opened = workers_->open(std::move(listener));
     if (!opened) throw std::runtime_error(opened.error().line());

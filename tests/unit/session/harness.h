@@ -124,6 +124,8 @@ struct GatewayOptions {
     std::vector<Network> proxy_from = {};
     bool proxy_header = false;
     Identity identity = {};
+    websocket::Rules upgrade = {};
+    bool brokers_speak_websocket = false;
     /// Routes, each to a pool of its own with this one broker.
     std::vector<std::pair<Route, Endpoint>> routes = {};
     bool pool_for_the_rest = true;
