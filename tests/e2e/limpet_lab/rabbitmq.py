@@ -51,7 +51,7 @@ class RabbitMq:
             "RABBITMQ_CONFIG_FILE": folder / "rabbitmq.conf", "RABBITMQ_ENABLED_PLUGINS_FILE": folder / "plugins",
             "RABBITMQ_CONF_ENV_FILE": os.devnull, "RABBITMQ_DIST_PORT": 25671 + self.number,
             "ERL_EPMD_PORT": mapper, "ERL_EPMD_ADDRESS": "127.0.0.1",
-            "RUNNING_UNDER_SYSTEMD": 1,
+            "RUNNING_UNDER_SYSTEMD": 1, "ERL_CRASH_DUMP": folder / "erl_crash.dump",
             "RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS": "+S 1:1 +sbwt none",
         }
         words = ["env", *(f"{name}={value}" for name, value in environment.items()), _program()]
