@@ -151,7 +151,7 @@ Constants random_constants(model::Generator& generator, const Packet& packet) {
 #ifdef __SANITIZE_ADDRESS__
 constexpr int generated_packets = 200'000;
 #else
-constexpr int generated_packets = 1'000'000;
+constexpr int generated_packets = 2'000'000;
 #endif
 
 TEST(TranslateHost, agrees_with_the_model_on_generated_packets) {
