@@ -36,15 +36,18 @@ class RabbitMq:
             f"web_mqtt.tcp.ip = {broker_address(lab.family, number)}\nweb_mqtt.tcp.port = {WEB_PORT}\n")
         (self._folder / "plugins").write_text("[rabbitmq_mqtt,rabbitmq_web_mqtt].\n")
         self.process = None
+        self._starts = 0
 
     def start(self):
         folder = self._folder
+        self._starts += 1
         # Nodes share the namespace: each has a name and ports for Erlang's own talk that no other has. As under systemd
         # the process is the node itself, so that its death is the node's; its port mapper is started here, since it
         # would start one that stays.
         mapper = 4368 + self.number
-        self._lab.resources.start(["epmd", "-port", mapper, "-address", "127.0.0.1"], folder / "epmd.log",
-                                  namespace=self._lab.topology.broker)
+        if self._starts == 1:
+            self._lab.resources.start(["epmd", "-port", mapper, "-address", "127.0.0.1"], folder / "epmd.log",
+                                      namespace=self._lab.topology.broker)
         environment = {
             "HOME": folder, "RABBITMQ_BASE": folder, "RABBITMQ_MNESIA_BASE": folder / "mnesia",
             "RABBITMQ_LOG_BASE": folder / "log", "RABBITMQ_NODENAME": f"rabbit{self.number}@localhost",
@@ -61,7 +64,7 @@ class RabbitMq:
     def _answers(self):
         if not self.process.running:
             raise LabError(f"RabbitMQ {self.name} ended: {self.log()[-2000:]}")
-        return "Server startup complete" in self.log()
+        return self.log().count("Server startup complete") == self._starts
 
     def wait_ready(self):
         wait_until(self._answers, READY_SECONDS, lambda: f"RabbitMQ {self.name} is ready: {self.log()[-1500:]}", step=0.2)
