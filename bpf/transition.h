@@ -53,6 +53,13 @@ LIMPET_INLINE void limpet_write_exit(int family, void* entry, const struct limpe
     __builtin_memcpy(flow->id_part, leg->id_part, LIMPET_ID_PART6);
 }
 
+/* The generation of a tuple's next life: the tick that is wanted, or, where the last life was no longer than
+ * a tick, one behind that life's. Who ends the old one must not take the new one for it. 0 means none. */
+LIMPET_INLINE __u32 limpet_later_generation(__u32 wanted, __u32 last) {
+    __u32 generation = limpet_after(wanted, last) ? wanted : last + 1;
+    return generation ? generation : 1;
+}
+
 /* `refused`: it is not allowed, whatever the state; the leg is only read. */
 LIMPET_INLINE void limpet_change_leg(int family, const struct limpet_command* command, struct limpet_leg* leg,
                                      int refused, __u32 now) {
@@ -119,7 +126,7 @@ LIMPET_INLINE void limpet_change_leg(int family, const struct limpet_command* co
                 flow->flags = leg->flags;
                 flow->syn_edit = leg->syn_edit;
                 flow->close_reason = 0;
-                flow->created = leg->created;
+                flow->created = limpet_later_generation(leg->created, flow->created);
                 flow->bytes = 0;
                 flow->packets = 0;
                 flow->idle_ticks = 0;

@@ -263,9 +263,19 @@ TEST_P(Transitions, renew_forgets_the_old_connection) {
     auto order = flow.command(LIMPET_OPERATION_RENEW);
     order.leg[1].present = 0;
     order.leg[0].flags = LIMPET_FLOW_CLIENT_LEG;
-    order.leg[0].created = 77;
+    order.leg[0].created = generation + 77;
     ASSERT_TRUE(world().maps().run(order));
-    EXPECT_EQ(flow.client_entry().created, 77U) << "who ends the old connection must not end the new one";
+    EXPECT_EQ(flow.client_entry().created, generation + 77);
+    for (std::uint32_t life = 1; life <= 3; ++life) {  // each as short as a tick
+        ASSERT_TRUE(world().maps().retire(flow.client_key, 0, LIMPET_REASON_NONE));
+        order.operation = LIMPET_OPERATION_RENEW;
+        order.leg[0].created = generation + 77;
+        order.leg[0].flags = LIMPET_FLOW_CLIENT_LEG;
+        ASSERT_TRUE(world().maps().run(order));
+        EXPECT_EQ(order.leg[0].created, generation + 77 + life) << "the answer names it";
+        EXPECT_EQ(flow.client_entry().created, generation + 77 + life)
+            << "who ends the old connection must not end the new one";
+    }
     auto packet = flow.from_client();
     packet.flags = syn;
     packet.sequence = 17;

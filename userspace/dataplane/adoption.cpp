@@ -167,7 +167,7 @@ FlowView view_of(const FlowKey& key, const FlowEntry& client, const FlowEntry& b
     view.client_hash = client.flow.client_hash;
     view.stick_seconds = client.flow.stick_seconds;
     view.state = client.flow.state == LIMPET_STATE_CLOSING ? "closing" : "active";
-    view.age = milliseconds(now - client.flow.created);
+    view.age = milliseconds(ticks_since(client.flow.created, now));
     view.idle = milliseconds(std::min(now - client.flow.tick, now - broker.flow.tick));
     view.bytes_from_client = client.flow.bytes;
     view.bytes_from_broker = broker.flow.bytes;

@@ -47,6 +47,11 @@ struct FlowEntry {
 
 /// The coarse clock of the data path.
 [[nodiscard]] std::uint32_t tick_now();
+/// Ticks from a generation to `now`; none where a life that followed on a very short one is a tick ahead.
+[[nodiscard]] constexpr std::uint32_t ticks_since(std::uint32_t generation, std::uint32_t now) {
+    const auto ticks = now - generation;
+    return ticks > UINT32_MAX / 2 ? 0 : ticks;
+}
 inline constexpr std::uint64_t nanoseconds_per_tick = 1ULL << LIMPET_TICK_SHIFT;
 
 }  // namespace limpet::dataplane

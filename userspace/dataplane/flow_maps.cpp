@@ -11,8 +11,8 @@
 namespace limpet::dataplane {
 namespace {
 
-/// The tick at which an entry is made is its generation: the same tuple does not come back within one, and 0
-/// is kept for "any".
+/// The tick at which an entry is made is its generation; 0 is kept for "any". What comes back within a tick
+/// has a later one all the same (RENEW).
 std::uint32_t next_generation() {
     const auto tick = tick_now();
     return tick != 0 ? tick : 1;
@@ -84,7 +84,10 @@ bool FlowMaps::renew(const FlowKey& key, std::uint8_t flags, std::uint32_t& gene
     command.leg[0].created = generation;
     command.leg[0].syn_edit = syn_edit;
     if (!run(command)) return false;
-    if (command.leg[0].result == LIMPET_RESULT_OK) return true;
+    if (command.leg[0].result == LIMPET_RESULT_OK) {
+        generation = command.leg[0].created;
+        return true;
+    }
     return command.leg[0].result == LIMPET_RESULT_MISSING &&
            create(key, flags, generation, syn_edit) == Created::made;
 }

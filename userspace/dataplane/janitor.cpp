@@ -185,7 +185,7 @@ void Janitor::tell_reset(const FlowPair& pair, const FlowEntry& broker) {
         handler = reset_handler_;
     }
     if (!handler) return;
-    const auto age = ticks_to_time(tick_now() - broker.flow.created);
+    const auto age = ticks_to_time(ticks_since(broker.flow.created, tick_now()));
     handler({pair.client.destination(), pair.broker.source(),
              std::chrono::duration_cast<std::chrono::milliseconds>(age)});
 }
