@@ -76,6 +76,11 @@ def build(preset, *targets):
     return one(status == 0)
 
 
+def demonstration(_):
+    """README's first command, before anything else has built what it may need."""
+    return one(run(SCRIPTS / "demo")[0] == 0)
+
+
 def rooms(_):
     return one(run(SCRIPTS / "check-rooms", "--self-test")[0] == 0) + one(run(SCRIPTS / "check-rooms")[0] == 0)
 
@@ -211,6 +216,7 @@ def kernels(arguments):
 
 SECTIONS = [
     ("build", lambda _: build("release")),
+    ("demo", demonstration),
     ("rooms", rooms),
     ("docs", documented),
     ("format", formatting),

@@ -17,13 +17,14 @@ _FLAGS = ["-std=c++23", "-O2", "-Wall", "-Wextra", "-Wshadow", "-Wconversion", "
 _WITH_BPF = ("disorder", "entries")
 
 
-def build(folder):
-    """Compiles what is not up to date in `folder`; called once, before scenarios run beside each other."""
+def build(folder, *programs):
+    """Compiles what is not up to date in `folder`, these programs or all; called once, before scenarios run beside each
+    other."""
     folder = pathlib.Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     headers = max(header.stat().st_mtime for place in (SOURCES, _INCLUDE / "limpet") for header in place.glob("*.h"))
     triplet = run("g++", "-print-multiarch").stdout.strip()
-    for source in SOURCES.glob("*.c*"):
+    for source in (SOURCES / f"{program}.cpp" for program in programs) if programs else SOURCES.glob("*.c*"):
         if source.suffix == ".cpp":
             product = folder / source.stem
             command = ["g++", *_FLAGS, source, "-o", product, *(["-lbpf"] if source.stem in _WITH_BPF else [])]
