@@ -92,6 +92,13 @@ class Frames {
     std::uint16_t code_ = 0;
 };
 
+/// A client whose request was taken and that has sent `first` behind it, in one segment.
+Frames opened(const Socket& client, const Bytes& first) {
+    client.send(bytes(request()) + first);
+    static_cast<void>(read_head(client));
+    return {client, websocket::Sender::server};
+}
+
 GatewayOptions web(bool brokers_too = false) {
     GatewayOptions options;
     options.protocol = Protocol::ws;
@@ -175,9 +182,7 @@ TEST_P(WebSocketClient, goes_on_from_the_middle_of_a_frame) {
 
 TEST_P(WebSocketClient, may_send_everything_in_one_segment) {
     const auto client = gateway_.client();
-    client.send(bytes(request()) + framed(connect_packet("hasty") + bytes("1")) + framed(bytes("23")));
-    static_cast<void>(read_head(client));
-    Frames frames(client, websocket::Sender::server);
+    auto frames = opened(client, framed(connect_packet("hasty") + bytes("1")) + framed(bytes("23")));
     EXPECT_EQ(frames.receive(7), accepted() + bytes("123"));
 }
 
@@ -195,9 +200,7 @@ TEST(websocket_unwrapped_for_the_broker, is_a_relay_with_a_name_and_closes_on_bo
     });
     Gateway gateway({broker.address()}, web());
     const auto client = gateway.client();
-    client.send(bytes(request()) + framed(connect_packet("a")));
-    static_cast<void>(read_head(client));
-    Frames frames(client, websocket::Sender::server);
+    auto frames = opened(client, framed(connect_packet("a")));
     EXPECT_EQ(frames.receive(4), accepted());
     EXPECT_TRUE(eventually([&] { return gateway.counted(LIMPET_REASON_RELAY_LISTENER) == 1; }));
     // As clients do behind DISCONNECT: all in one segment, and then they wait for the server to close.
@@ -214,9 +217,7 @@ TEST(pings_in_great_numbers, are_answered_within_bounds_and_hold_nothing_up) {
     Broker broker(echo(accepted()));
     Gateway gateway({broker.address()}, web());
     const auto client = gateway.client();
-    client.send(bytes(request()) + framed(connect_packet("a")));
-    static_cast<void>(read_head(client));
-    Frames frames(client, websocket::Sender::server);
+    auto frames = opened(client, framed(connect_packet("a")));
     EXPECT_EQ(frames.receive(4), accepted());
     Bytes flood;
     for (int count = 0; count < 50'000; ++count) websocket::append_frame(flood, Opcode::ping, {}, key);
@@ -229,9 +230,7 @@ TEST(frame_that_is_wrong_in_the_middle, ends_both_sides_under_a_name) {
     Broker broker(echo(accepted()));
     Gateway gateway({broker.address()}, web());
     const auto client = gateway.client();
-    client.send(bytes(request()) + framed(connect_packet("a")));
-    static_cast<void>(read_head(client));
-    Frames frames(client, websocket::Sender::server);
+    auto frames = opened(client, framed(connect_packet("a")));
     EXPECT_EQ(frames.receive(4), accepted());
     client.send(framed(bytes("no mask"), false));
     EXPECT_EQ(frames.closed(), 1002);
@@ -247,9 +246,7 @@ TEST(broker_that_leaves, is_told_to_a_websocket_by_a_close_frame) {
     });
     Gateway gateway({broker.address()}, web());
     const auto client = gateway.client();
-    client.send(bytes(request()) + framed(connect_packet("a")));
-    static_cast<void>(read_head(client));
-    Frames frames(client, websocket::Sender::server);
+    auto frames = opened(client, framed(connect_packet("a")));
     EXPECT_EQ(frames.receive(7), accepted() + bytes("bye"));
     EXPECT_EQ(frames.closed(), 1000);
 }
@@ -315,9 +312,7 @@ TEST(client_of_a_page_that_is_allowed, connects) {
 TEST(refusal_of_a_websocket_client, is_mqtt_in_a_frame_and_then_a_close_frame) {
     Gateway gateway({nobody()}, web());
     const auto client = gateway.client();
-    client.send(bytes(request()) + framed(connect_packet("a", mqtt::Version::v5)));
-    static_cast<void>(read_head(client));
-    Frames frames(client, websocket::Sender::server);
+    auto frames = opened(client, framed(connect_packet("a", mqtt::Version::v5)));
     EXPECT_EQ(frames.receive(5), (Bytes{0x20, 0x03, 0x00, 0x88, 0x00}));
     EXPECT_EQ(frames.closed(), 1000);
 }
@@ -329,9 +324,7 @@ TEST_P(WrongFrames, are_answered_by_a_close_frame_and_counted) {
     Gateway gateway({broker.address()}, web());
     const auto& [first, code] = GetParam().second;
     const auto client = gateway.client();
-    client.send(bytes(request()) + first);
-    static_cast<void>(read_head(client));
-    Frames frames(client, websocket::Sender::server);
+    auto frames = opened(client, first);
     EXPECT_EQ(frames.closed(), code);
     EXPECT_EQ(gateway.counted(LIMPET_REASON_CLOSE_FRAME), 1u);
     EXPECT_EQ(broker.connections(), 0);
@@ -368,9 +361,7 @@ TEST(broker_without_websocket, is_left_for_the_next) {
     Gateway gateway({wrong.address(), right.address()}, web(true));
     for (int turn = 0; turn < 2; ++turn) {
         const auto client = gateway.client();
-        client.send(bytes(request()) + framed(connect_packet("a")));
-        static_cast<void>(read_head(client));
-        Frames frames(client, websocket::Sender::server);
+        auto frames = opened(client, framed(connect_packet("a")));
         EXPECT_EQ(frames.receive(4), accepted());
     }
     EXPECT_GE(gateway.counted(LIMPET_REASON_BROKER_PROTOCOL), 1u);
