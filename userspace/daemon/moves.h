@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // Connections that are ended at a pace so that their clients come back and go elsewhere: drains and
-// rebalancing, in the background, with their progress.
+// rebalancing, in the background, with their progress; and what is relayed to brokers that died.
 #pragma once
 
 #include <chrono>
